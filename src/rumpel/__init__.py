@@ -1,0 +1,3 @@
+"""Rumpel composes small single-purpose virtual machines."""
+
+__version__ = "0.1.0"

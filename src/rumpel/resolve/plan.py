@@ -1,0 +1,216 @@
+"""The plan: a composition fully resolved. Pure data; every later room reads it and decides nothing twice.
+
+The JSON form is stable: keys sorted, two spaces of indentation, one newline at the end; the same input gives the
+same bytes. `PLAN_SCHEMA` counts its versions.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PLAN_SCHEMA = 1
+
+Role = Literal["program", "library", "files"]
+SourceKind = Literal["deb", "deb-src", "npm", "pypi", "file"]
+
+
+class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all plan records: immutable, keyword-only, strict when decoded."""
+
+
+class Reason(Frozen):
+    """Why a part is in the plan: `part` ("kind/name") is there `because` (a sentence's end), for `by` ("kind/name")."""
+
+    part: str
+    by: str
+    because: str
+
+
+class Source(Frozen):
+    """One pinned thing to fetch. `name` is the lock file's entry, `digest` the SHA-256 of the file in the store.
+
+    A source of several files (a Debian source package: .dsc, .orig, .debian) lists each in `files`.
+    `pinned_version` is set where the pinned version was gone and `version` was taken instead.
+    """
+
+    name: str
+    kind: SourceKind
+    package: str
+    version: str
+    files: tuple[SourceFile, ...]
+    pinned_version: str | None = None
+
+
+class SourceFile(Frozen):
+    """One file of a source: its name as the registry has it, its SHA-256 (hexadecimal), its size in bytes."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+class Prepare(Frozen):
+    """How a source is made ready: `commands` run in a copy of the unpacked source; `outputs` must exist after."""
+
+    commands: tuple[tuple[str, ...], ...]
+    outputs: tuple[str, ...]
+
+
+class CBuild(Frozen):
+    """How a component of kind `c` is compiled. Paths are relative to the component's folder (`sources`, `include`),
+    or to its unpacked source package (`source_files`, `source_include`)."""
+
+    sources: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    source_files: tuple[str, ...] = ()
+    source_include: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    defines: tuple[tuple[str, str], ...] = ()
+    prepare: Prepare | None = None
+
+
+class FileEntry(Frozen):
+    """A file or folder put into the root filesystem: `source` relative to the component's folder, `target` absolute."""
+
+    source: str
+    target: str
+    mode: int = 0o644
+
+
+class Port(Frozen):
+    """A port the program listens on in the guest. `host` is the loopback port asked for; 0: QEMU chooses."""
+
+    name: str
+    port: int
+    protocol: Literal["tcp", "udp"] = "tcp"
+    host: int = 0
+
+
+class Ready(Frozen):
+    """When the machine counts as ready: exactly one of `console` (a regular expression that a line of the console
+    matches), `port` (a port's name: it accepts a connection), `http` (path on the port: answers with 2xx or 3xx)."""
+
+    kind: Literal["console", "port", "http", "exit"]
+    console: str = ""
+    port: str = ""
+    path: str = ""
+    timeout: float = 60.0
+
+
+class Component(Frozen):
+    """One component, resolved. `directory` is its folder, relative to the project root that holds it."""
+
+    name: str
+    kind: Literal["c", "files", "deb", "npm", "pypi"]
+    role: Role
+    directory: str
+    summary: str
+    license: str
+    libraries: tuple[str, ...] = ()  # names of library components linked in, dependencies after their users
+    sources: tuple[str, ...] = ()  # names into Plan.sources
+    c: CBuild | None = None
+    files: tuple[FileEntry, ...] = ()
+    entry: str = ""  # absolute path of the program in the guest
+
+
+class Driver(Frozen):
+    """One driver, with how the chosen kernel realises it (only that kernel's field is filled)."""
+
+    name: str
+    directory: str
+    summary: str
+    provides: tuple[str, ...] = ()
+    builtin: bool = False
+    modules: tuple[str, ...] = ()
+    kconfig: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+class Device(Frozen):
+    """One QEMU device: `-device model,properties` and what stands behind it."""
+
+    driver: str
+    model: str
+    properties: tuple[tuple[str, str], ...] = ()
+    backend: Literal["none", "net-user", "volume", "rng"] = "none"
+    volume: str = ""
+
+
+class Kernel(Frozen):
+    """The guest kernel. `recipe` names the builder; `command_line` are its own words for this machine."""
+
+    name: str
+    recipe: Literal["debian", "linux", "nano"]
+    directory: str
+    summary: str
+    command_line: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()  # optional parts that the plan's capabilities switch on
+    init: tuple[str, ...] = ()  # sources of the init program, relative to the project root; empty: none
+
+
+class Machine(Frozen):
+    """The machine: QEMU's -M value as name and options, the firmware file, memory in MiB, number of CPUs."""
+
+    name: str
+    qemu_machine: str
+    qemu_options: tuple[tuple[str, str], ...] = ()
+    firmware: str = ""
+    memory: int = 128
+    cpus: int = 1
+
+
+class Volume(Frozen):
+    """A persistent volume: an ext4 image of `size` MiB, mounted at `mount`, seeded from `files` when created."""
+
+    name: str
+    mount: str
+    size: int
+    files: str = ""
+    read_only: bool = False
+    serial: str = ""  # the virtio-blk serial by which the guest finds it
+
+
+class Settings(Frozen):
+    """The defaults of what may change at start. Written into the root filesystem, overridden at start."""
+
+    arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    hostname: str = "rumpel"
+    address: str = "10.0.2.15/24"
+    gateway: str = "10.0.2.2"
+    nameserver: str = "10.0.2.3"
+
+
+class Plan(Frozen):
+    """A composition fully resolved. `inputs` are the description files read, with their SHA-256."""
+
+    schema: int
+    composition: str
+    summary: str
+    machine: Machine
+    kernel: Kernel
+    drivers: tuple[Driver, ...]  # in load order: what is needed stands before who needs it
+    devices: tuple[Device, ...]
+    components: tuple[Component, ...]  # the program first
+    settings: Settings
+    ports: tuple[Port, ...]
+    ready: Ready
+    volumes: tuple[Volume, ...]
+    sources: tuple[Source, ...]
+    reasons: tuple[Reason, ...]
+    capabilities: tuple[tuple[str, str], ...]  # capability, the part that provides it
+    variables: tuple[tuple[str, str], ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> bytes:
+        """The stable JSON form."""
+        encoded = msgspec.json.encode(msgspec.to_builtins(self), order="sorted")
+        return msgspec.json.format(encoded, indent=2) + b"\n"
+
+    @staticmethod
+    def from_json(data: bytes) -> Plan:
+        """Decode the JSON form; raises msgspec.ValidationError where it is not a plan of this version."""
+        return msgspec.json.decode(data, type=Plan)
