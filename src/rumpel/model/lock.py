@@ -30,6 +30,8 @@ class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     `package` is the package that holds the files (with `follow`: the one that the pattern led to), `release` the
     Debian release it came from ("bookworm"; empty for other kinds), `follow` the pattern as the part wrote it.
+    `pinned_version` is only set in an effective lock: the version that was pinned and is gone, where `version` was
+    taken instead.
     """
 
     name: str
@@ -39,6 +41,7 @@ class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     files: tuple[LockFile, ...]
     release: str = ""
     follow: str = ""
+    pinned_version: str = ""
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
