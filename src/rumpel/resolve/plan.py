@@ -60,7 +60,8 @@ class Prepare(Frozen):
 
 class CBuild(Frozen):
     """How a component of kind `c` is compiled. Paths are relative to the component's folder (`sources`, `include`),
-    or to its unpacked source package (`source_files`, `source_include`)."""
+    or to its unpacked source package (`source_files`, `source_include`). `sysroot`: the source package is the C
+    library itself, its headers, archives and start files, against which programs are linked."""
 
     sources: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ class CBuild(Frozen):
     flags: tuple[str, ...] = ()
     defines: tuple[tuple[str, str], ...] = ()
     prepare: Prepare | None = None
+    sysroot: bool = False
 
 
 class FileEntry(Frozen):
