@@ -1,0 +1,258 @@
+"""The typed form of description files. All are immutable; names that lead to other parts keep their place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rumpel.errors import Location
+from rumpel.model.lock import SourceKind
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A name that stands in a file: the name and its place."""
+
+    text: str
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a part was read: its folder and its file relative to the root that holds it, and the file's SHA-256."""
+
+    directory: str
+    path: str
+    sha256: str
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """Where a source comes from. `name` is its lock entry, `package` what the registry calls it (`file`: its path)."""
+
+    name: str
+    kind: SourceKind
+    package: str
+    location: Location
+    follow: str = ""
+    release: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadySpec:
+    """When the machine counts as ready; `kind` says which of the fields holds."""
+
+    kind: Literal["console", "port", "http", "exit"]
+    location: Location
+    console: str = ""
+    port: str = ""
+    path: str = ""
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class PortSpec:
+    """A port that a component listens on."""
+
+    name: str
+    port: int
+    protocol: Literal["tcp", "udp"]
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A composition's wish for a port: `host` is the loopback port; 0: any."""
+
+    name: str
+    host: int
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpec:
+    """A file or folder for the root filesystem."""
+
+    source: str
+    target: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareSpec:
+    """Commands that make an unpacked source package ready, and the files that they must leave."""
+
+    commands: tuple[tuple[str, ...], ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CSpec:
+    """How a component is compiled from C."""
+
+    sysroot: bool = False
+    sources: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+    source_files: tuple[str, ...] = ()
+    source_include: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    defines: tuple[tuple[str, str], ...] = ()
+    prepare: PrepareSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """`components/NAME/component.yaml`."""
+
+    name: str
+    summary: str
+    license: str
+    kind: Literal["c", "files"]
+    role: Literal["program", "library", "files"]
+    origin: Origin
+    needs: tuple[Word, ...] = ()
+    provides: tuple[str, ...] = ()
+    libraries: tuple[Word, ...] = ()
+    sources: tuple[SourceSpec, ...] = ()
+    c: CSpec | None = None
+    files: tuple[FileSpec, ...] = ()
+    entry: str = ""
+    arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    ports: tuple[PortSpec, ...] = ()
+    ready: ReadySpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Realisation:
+    """How one kernel realises a driver or an optional part of itself."""
+
+    kernel: str
+    builtin: bool = False
+    modules: tuple[str, ...] = ()
+    kconfig: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """The QEMU device of a driver: its model for each bus of a machine."""
+
+    backend: Literal["none", "net-user", "volume", "rng"]
+    models: tuple[tuple[str, str], ...]
+    properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """`hal/drivers/NAME/driver.yaml`."""
+
+    name: str
+    summary: str
+    origin: Origin
+    provides: tuple[str, ...]
+    needs: tuple[Word, ...] = ()
+    matches: tuple[str, ...] = ()
+    device: DeviceSpec | None = None
+    kernels: tuple[Realisation, ...] = ()
+
+    def realisation(self, kernel: str) -> Realisation | None:
+        """How `kernel` realises this driver; None where it does not."""
+        return next((each for each in self.kernels if each.kernel == kernel), None)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelMachine:
+    """What differs on a machine for one kernel."""
+
+    kernel: str
+    options: tuple[tuple[str, str], ...] = ()
+    firmware: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`hal/machines/NAME/machine.yaml`."""
+
+    name: str
+    summary: str
+    architecture: Literal["x86_64"]
+    origin: Origin
+    provides: tuple[str, ...]
+    qemu_machine: str
+    qemu_options: tuple[tuple[str, str], ...] = ()
+    firmware: str = ""
+    kernels: tuple[KernelMachine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelGroup:
+    """An optional part of a kernel; `name` is the capability that it gives and that switches it on."""
+
+    name: str
+    because: str
+    needs: tuple[Word, ...]
+    realisation: Realisation
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """`kernels/NAME/kernel.yaml`."""
+
+    name: str
+    summary: str
+    recipe: Literal["debian", "linux", "nano"]
+    origin: Origin
+    provides: tuple[str, ...]
+    machines: tuple[Word, ...]
+    command_line: tuple[tuple[str, tuple[str, ...]], ...]
+    optional: tuple[KernelGroup, ...] = ()
+    sources: tuple[SourceSpec, ...] = ()
+    init: bool = False
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """A persistent volume of `size` MiB."""
+
+    name: str
+    mount: str
+    size: int
+    files: str
+    read_only: bool
+    location: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """`compositions/NAME.yaml`, with what it extends merged in and its variables replaced.
+
+    `memory` is in MiB. `files` are the files it was read from, itself first.
+    """
+
+    name: str
+    summary: str
+    files: tuple[Origin, ...]
+    kernel: Word
+    machine: Word
+    components: tuple[Word, ...]
+    memory: int = 128
+    cpus: int = 1
+    drivers: tuple[Word, ...] = ()
+    arguments: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    hostname: str = ""
+    address: str = "10.0.2.15/24"
+    gateway: str = "10.0.2.2"
+    nameserver: str = "10.0.2.3"
+    volumes: tuple[VolumeSpec, ...] = ()
+    ports: tuple[HostPort, ...] = ()
+    ready: ReadySpec | None = None
+    variables: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def location(self) -> Location:
+        """The composition's own file."""
+        return self.files[0].location
