@@ -180,7 +180,7 @@ class _Builder:
     def _node(self, loader: _Events, event: Any, depth: int) -> Node:
         location = self._at(event)
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event.anchor, location)
+            return self._alias(str(event.anchor), location)
         if depth > MAX_DEPTH:
             raise _failure(location, f"the file is nested more than {MAX_DEPTH} levels deep here.")
         self._count(1, location)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -13,6 +13,7 @@ from rumpel.errors import Location, ModelError, Problem
 LOCK_SCHEMA = 1
 
 SourceKind = Literal["deb", "deb-src", "npm", "pypi", "file"]
+SOURCE_KINDS: tuple[SourceKind, ...] = get_args(SourceKind)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from rumpel.errors import Location
 from rumpel.model.lock import SourceKind
+
+ReadyKind = Literal["console", "port", "http", "exit"]
+READY_KINDS: tuple[ReadyKind, ...] = get_args(ReadyKind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class SourceSpec:
 class ReadySpec:
     """When the machine counts as ready; `kind` says which of the fields holds."""
 
-    kind: Literal["console", "port", "http", "exit"]
+    kind: ReadyKind
     location: Location
     console: str = ""
     port: str = ""
