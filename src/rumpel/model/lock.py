@@ -30,7 +30,8 @@ class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """What one source is pinned to.
 
     `package` is the package that holds the files (with `follow`: the one that the pattern led to), `release` the
-    Debian release it came from ("bookworm"; empty for other kinds), `follow` the pattern as the part wrote it.
+    Debian release it came from ("bookworm"; empty for other kinds), `follow` the pattern as the part wrote it
+    and `followed` the metapackage it started from (both empty without a pattern).
     `pinned_version` is only set in an effective lock: the version that was pinned and is gone, where `version` was
     taken instead.
     """
@@ -42,6 +43,7 @@ class LockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     files: tuple[LockFile, ...]
     release: str = ""
     follow: str = ""
+    followed: str = ""
     pinned_version: str = ""
 
 
