@@ -20,7 +20,7 @@ class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Base of all plan records: immutable, keyword-only, strict when decoded."""
 
 
-class Reason(Frozen):
+class Reason(Frozen, frozen=True):
     """Why a part is in the plan: `part` ("kind/name") is there `because` (a sentence's end), for `by` ("kind/name")."""
 
     part: str
@@ -28,7 +28,7 @@ class Reason(Frozen):
     because: str
 
 
-class Source(Frozen):
+class Source(Frozen, frozen=True):
     """One pinned thing to fetch. `name` is the lock file's entry, `digest` the SHA-256 of the file in the store.
 
     A source of several files (a Debian source package: .dsc, .orig, .debian) lists each in `files`.
@@ -43,7 +43,7 @@ class Source(Frozen):
     pinned_version: str | None = None
 
 
-class SourceFile(Frozen):
+class SourceFile(Frozen, frozen=True):
     """One file of a source: its name as the registry has it, its SHA-256 (hexadecimal), its size in bytes."""
 
     name: str
@@ -51,14 +51,14 @@ class SourceFile(Frozen):
     size: int
 
 
-class Prepare(Frozen):
+class Prepare(Frozen, frozen=True):
     """How a source is made ready: `commands` run in a copy of the unpacked source; `outputs` must exist after."""
 
     commands: tuple[tuple[str, ...], ...]
     outputs: tuple[str, ...]
 
 
-class CBuild(Frozen):
+class CBuild(Frozen, frozen=True):
     """How a component of kind `c` is compiled. Paths are relative to the component's folder (`sources`, `include`),
     or to its unpacked source package (`source_files`, `source_include`). `sysroot`: the source package is the C
     library itself, its headers, archives and start files, against which programs are linked."""
@@ -73,7 +73,7 @@ class CBuild(Frozen):
     sysroot: bool = False
 
 
-class FileEntry(Frozen):
+class FileEntry(Frozen, frozen=True):
     """A file or folder put into the root filesystem: `source` relative to the component's folder, `target` absolute."""
 
     source: str
@@ -81,7 +81,7 @@ class FileEntry(Frozen):
     mode: int = 0o644
 
 
-class Port(Frozen):
+class Port(Frozen, frozen=True):
     """A port the program listens on in the guest. `host` is the loopback port asked for; 0: QEMU chooses."""
 
     name: str
@@ -90,7 +90,7 @@ class Port(Frozen):
     host: int = 0
 
 
-class Ready(Frozen):
+class Ready(Frozen, frozen=True):
     """When the machine counts as ready: exactly one of `console` (a regular expression that a line of the console
     matches), `port` (a port's name: it accepts a connection), `http` (path on the port: answers with 2xx or 3xx)."""
 
@@ -101,7 +101,7 @@ class Ready(Frozen):
     timeout: float = 60.0
 
 
-class Component(Frozen):
+class Component(Frozen, frozen=True):
     """One component, resolved. `directory` is its folder, relative to the project root that holds it."""
 
     name: str
@@ -117,7 +117,7 @@ class Component(Frozen):
     entry: str = ""  # absolute path of the program in the guest
 
 
-class Driver(Frozen):
+class Driver(Frozen, frozen=True):
     """One driver, with how the chosen kernel realises it (only that kernel's field is filled)."""
 
     name: str
@@ -130,7 +130,7 @@ class Driver(Frozen):
     sources: tuple[str, ...] = ()
 
 
-class Device(Frozen):
+class Device(Frozen, frozen=True):
     """One QEMU device: `-device model,properties` and what stands behind it."""
 
     driver: str
@@ -140,7 +140,7 @@ class Device(Frozen):
     volume: str = ""
 
 
-class Kernel(Frozen):
+class Kernel(Frozen, frozen=True):
     """The guest kernel. `recipe` names the builder; `command_line` are its own words for this machine."""
 
     name: str
@@ -153,7 +153,7 @@ class Kernel(Frozen):
     init: tuple[str, ...] = ()  # sources of the init program, relative to the project root; empty: none
 
 
-class Machine(Frozen):
+class Machine(Frozen, frozen=True):
     """The machine: QEMU's -M value as name and options, the firmware file, memory in MiB, number of CPUs."""
 
     name: str
@@ -164,7 +164,7 @@ class Machine(Frozen):
     cpus: int = 1
 
 
-class Volume(Frozen):
+class Volume(Frozen, frozen=True):
     """A persistent volume: an ext4 image of `size` MiB, mounted at `mount`, seeded from `files` when created."""
 
     name: str
@@ -175,7 +175,7 @@ class Volume(Frozen):
     serial: str = ""  # the virtio-blk serial by which the guest finds it
 
 
-class Settings(Frozen):
+class Settings(Frozen, frozen=True):
     """The defaults of what may change at start. Written into the root filesystem, overridden at start."""
 
     arguments: tuple[str, ...] = ()
@@ -186,7 +186,7 @@ class Settings(Frozen):
     nameserver: str = "10.0.2.3"
 
 
-class Plan(Frozen):
+class Plan(Frozen, frozen=True):
     """A composition fully resolved. `inputs` are the description files read, with their SHA-256."""
 
     schema: int

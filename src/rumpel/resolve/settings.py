@@ -21,14 +21,14 @@ MAX_SETTINGS_BYTES = 64 * 1024
 SETTINGS_KEYS = ("schema", "program", "arg", "env", "hostname", "net", "volume", "clock")
 
 
-class Record(Frozen):
+class Record(Frozen, frozen=True):
     """One setting: `key` is one of `SETTINGS_KEYS`, `value` any text without a NUL character."""
 
     key: str
     value: str
 
 
-class StartSettings(Frozen):
+class StartSettings(Frozen, frozen=True):
     """What a start asks for in place of the plan's defaults; None leaves the default.
 
     `environment` is merged with the defaults by name. `address` is `ADDRESS/BITS` or `dhcp`. `clock` is in seconds
