@@ -189,10 +189,10 @@ def _build_environment(root: Path, level: Level) -> Path:
             [sys.executable, "-I", "-m", "venv", environment],
         )
         count = sum(1 for line in requirements.read_text().splitlines() if line[:1].isalnum())
+        pip: list[str | Path] = [python, "-I", "-m", "pip", "--no-input", "--disable-pip-version-check", "--quiet"]
         _step(
             f"Installing {count} Python packages, pinned in requirements/{level.python}, through pip",
-            [python, "-I", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-            + ["--require-hashes", "--only-binary", ":all:", "--requirement", requirements],
+            [*pip, "install", "--require-hashes", "--only-binary", ":all:", "--requirement", requirements],
         )
         (site_packages,) = environment.glob("lib/python3*/site-packages")
         (site_packages / "rumpel.pth").write_text(f"{root / 'src'}\n")
@@ -250,7 +250,7 @@ def _locked(root: Path) -> Iterator[None]:
 
 
 def _step(what: str, command: Sequence[str | Path]) -> None:
-    """Run one step of the set-up and say what it is and how long it took; raises HostError with the tool's own words."""
+    """Run one step of the set-up, saying what it is and how long it took; HostError holds the tool's own words."""
     start = time.monotonic()
     terminal = sys.stderr.isatty()
     _say(f"{what} ...")

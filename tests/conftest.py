@@ -1,0 +1,28 @@
+"""What all tests share: fetched and built things are kept between them, what an instance leaves behind is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rumpel.places import cache_dir
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Each test has a state folder of its own; the cache is the one that the session was started with."""
+    state = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("RUMPEL_STATE", str(state))
+    monkeypatch.setenv("RUMPEL_CACHE", str(cache_dir()))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("RUMPEL_PROJECT", raising=False)
+    return state
+
+
+@pytest.fixture
+def checkout() -> Path:
+    """The root of the repository under test."""
+    return ROOT
