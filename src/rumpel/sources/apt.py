@@ -16,13 +16,13 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rumpel.errors import SourceError
 from rumpel.model.lock import LockFile
 from rumpel.sources import apt_entries, tool
 from rumpel.sources.apt_entries import AptEntry
 from rumpel.sources.control import Paragraph, paragraphs
+from rumpel.sources.debian_version import DebianVersion
 from rumpel.sources.progress import Progress, Step, silent
 
 _REFRESH_HINT = (
@@ -127,7 +127,7 @@ class Archive:
                 file = LockFile(name=name, sha256=each.get("SHA256").lower(), size=int(each.get("Size")))
                 depends = _dependencies(each)
                 found.append(BinaryPackage(package, each.get("Version"), (file,), depends))
-        return tuple(sorted(found, key=lambda one: version_key(one.version), reverse=True))
+        return tuple(sorted(found, key=lambda one: DebianVersion(one.version), reverse=True))
 
     def sources(self, package: str) -> tuple[SourcePackage, ...]:
         """All versions of a source package in the lists, newest first."""
@@ -135,7 +135,7 @@ class Archive:
         for each in self._show("showsrc", "--only-source", package):
             if each.get("Package") == package:
                 found.append(SourcePackage(package, each.get("Version"), _source_files(each)))
-        return tuple(sorted(found, key=lambda one: version_key(one.version), reverse=True))
+        return tuple(sorted(found, key=lambda one: DebianVersion(one.version), reverse=True))
 
     def download_binary(self, package: str, version: str, folder: Path, total: int) -> tool.Ended:
         """Fetch one .deb into `folder`, checked by apt against the signed index."""
@@ -205,7 +205,7 @@ class Archive:
             ("Dir::Cache", f"{root}"),
             ("Dir::Cache::archives", f"{root}/archives/"),
             ("Dir::Cache::pkgcache", f"{root}/pkgcache.bin"),
-            ("Dir::Cache::srcpkgcache", f"{root}/srcpkgcache.bin"),
+            ("Dir::Cache::srcpkgcache", ""),
             ("Dir::Log", f"{root}/log"),
             ("Dir::Etc::main", f"{root}/none"),
             ("Dir::Etc::parts", f"{root}/parts/"),
@@ -238,13 +238,6 @@ class Archive:
 
 
 _ARCHITECTURES = (_ARCHITECTURE, "all")
-
-
-def version_key(version: str) -> Any:
-    """A key that orders Debian versions (deb-version(7))."""
-    from debian.debian_support import NativeVersion
-
-    return NativeVersion(version)
 
 
 def _machine_setup(cwd: Path) -> tuple[tuple[AptEntry, ...], str]:
