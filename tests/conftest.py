@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,14 @@ import pytest
 from rumpel.places import cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def state_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Machines that several tests share leave nothing in the user's own state either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RUMPEL_STATE", str(tmp_path_factory.mktemp("session-state")))
+        yield
 
 
 @pytest.fixture(autouse=True)
