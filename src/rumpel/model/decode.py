@@ -44,7 +44,7 @@ def component(root: Mapping, origin: Origin) -> Component:
         needs=_words(root, "needs"),
         provides=_texts(root, "provides"),
         libraries=_words(root, "libraries"),
-        sources=_sources(root),
+        sources=_sources(root, origin),
         c=_c(root),
         files=tuple(_file(item) for item in _items(root, "files")),
         entry=_text(root, "entry"),
@@ -121,7 +121,7 @@ def kernel(root: Mapping, origin: Origin) -> Kernel:
             )
             for entry in _entries(root, "optional")
         ),
-        sources=_sources(root),
+        sources=_sources(root, origin),
         init=_flag(root, "init"),
         files=_texts(root, "files"),
     )
@@ -157,17 +157,18 @@ def composition(root: Mapping, files: tuple[Origin, ...]) -> Composition:
     )
 
 
-def _sources(root: Mapping) -> tuple[SourceSpec, ...]:
-    return tuple(_source(entry) for entry in _entries(root, "sources"))
+def _sources(root: Mapping, origin: Origin) -> tuple[SourceSpec, ...]:
+    return tuple(_source(entry, origin) for entry in _entries(root, "sources"))
 
 
-def _source(entry: Entry) -> SourceSpec:
+def _source(entry: Entry, origin: Origin) -> SourceSpec:
     spec = _mapping(entry)
     kind = next(kind for kind in SOURCE_KINDS if kind in spec.entries)
+    package = _text(spec, kind)
     return SourceSpec(
         name=entry.key,
         kind=kind,
-        package=_text(spec, kind),
+        package=f"{origin.directory}/{package}" if kind == "file" else package,
         location=entry.location,
         follow=_text(spec, "follow"),
         release=_text(spec, "release"),

@@ -32,7 +32,8 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """Where a source comes from. `name` is its lock entry, `package` what the registry calls it (`file`: its path)."""
+    """Where a source comes from. `name` is its lock entry, `package` what the registry calls it; of a `file` its path
+    relative to the root that holds it."""
 
     name: str
     kind: SourceKind
@@ -40,6 +41,15 @@ class SourceSpec:
     location: Location
     follow: str = ""
     release: str = ""
+
+    def same_as(self, other: SourceSpec) -> bool:
+        """Whether both mean the same thing to fetch."""
+        return (self.kind, self.package, self.follow, self.release) == (
+            other.kind,
+            other.package,
+            other.follow,
+            other.release,
+        )
 
 
 @dataclass(frozen=True, slots=True)

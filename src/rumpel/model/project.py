@@ -16,7 +16,7 @@ from rumpel.model.document import Sequence as TreeSequence
 from rumpel.model.extends import merged
 from rumpel.model.lock import SOURCE_KINDS
 from rumpel.model.names import quoted, suggestion
-from rumpel.model.parts import READY_KINDS, Component, Composition, Driver, Kernel, Machine, Origin
+from rumpel.model.parts import READY_KINDS, Component, Composition, Driver, Kernel, Machine, Origin, SourceSpec
 from rumpel.model.variables import substitute
 
 _FOLDERS = {
@@ -80,6 +80,22 @@ class Project:
             raise ModelError(_unique(problems))
         self._check_overrides(tree, variables or {})
         return decode.composition(replaced, tuple(self._origin("composition", each) for each in names))
+
+    def sources(self) -> tuple[SourceSpec, ...]:
+        """Every source that a component or a kernel of the project names, by name. Raises ModelError where two
+        parts mean different things by one name."""
+        found: dict[str, SourceSpec] = {}
+        problems = []
+        parts: list[Component | Kernel] = [self.kernel(name) for name in self.names("kernel")]
+        parts += [self.component(name) for name in self.names("component")]
+        for spec in (spec for part in parts for spec in part.sources):
+            first = found.setdefault(spec.name, spec)
+            if not spec.same_as(first):
+                message = f"the source '{spec.name}' is something else at {first.location}."
+                problems.append(Problem(spec.location, message, "Give one of them another name."))
+        if problems:
+            raise ModelError(problems)
+        return tuple(found[name] for name in sorted(found))
 
     def init_sources(self) -> tuple[str, ...]:
         """The C files of the init program of Linux kernels, relative to the root that holds them, sorted."""

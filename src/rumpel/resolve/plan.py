@@ -21,7 +21,10 @@ class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Reason(Frozen, frozen=True):
-    """Why a part is in the plan: `part` ("kind/name") is there `because` (a sentence's end), for `by` ("kind/name")."""
+    """Why a part is in the plan: `part` ("kind/name") is there `because` (a sentence's end), for `by` ("kind/name").
+
+    A kernel's optional part is "group/NAME". A part has one reason for each that asked for it.
+    """
 
     part: str
     by: str
@@ -150,6 +153,9 @@ class Kernel(Frozen, frozen=True):
     command_line: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()  # optional parts that the plan's capabilities switch on
+    modules: tuple[str, ...] = ()  # of those parts, loaded after the drivers' modules
+    kconfig: tuple[str, ...] = ()  # of those parts
+    group_sources: tuple[str, ...] = ()  # of those parts, relative to the kernel's folder
     init: tuple[str, ...] = ()  # sources of the init program, relative to the project root; empty: none
 
 

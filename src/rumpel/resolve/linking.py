@@ -1,0 +1,146 @@
+"""Which components are in the plan, and in which order they are linked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rumpel.errors import ModelError, Problem, ResolveError
+from rumpel.model.names import quoted
+from rumpel.model.parts import Component, Composition, Word
+from rumpel.model.project import Project
+from rumpel.resolve.plan import Reason
+
+
+@dataclass(frozen=True)
+class Linked:
+    """The components of a plan. `libraries` is in link order: who uses another stands before it."""
+
+    program: Component
+    libraries: tuple[Component, ...]
+    files: tuple[Component, ...]
+    reasons: tuple[Reason, ...]
+
+    @property
+    def all(self) -> tuple[Component, ...]:
+        """All components: the program, the libraries in link order, the files."""
+        return (self.program, *self.libraries, *self.files)
+
+    def libraries_of(self, component: Component) -> tuple[str, ...]:
+        """What is linked into the program; of another component: whose headers it may use, itself left out."""
+        if component is self.program:
+            return tuple(library.name for library in self.libraries)
+        by_name = {each.name: each for each in self.all}
+        used: set[str] = set()
+        waiting = [word.text for word in component.libraries]
+        while waiting:
+            name = waiting.pop()
+            if name not in used:
+                used.add(name)
+                waiting += [word.text for word in by_name[name].libraries]
+        used.discard(component.name)
+        return tuple(each.name for each in self.all if each.name in used)
+
+
+def link(project: Project, composition: Composition) -> Linked:
+    """Choose the program, pull in the libraries, and order them. Raises ModelError and ResolveError."""
+    listed = _listed(project, composition)
+    program = _program(composition, listed)
+    reasons = [
+        Reason(part=f"component/{part.name}", by=f"composition/{composition.name}", because="the composition names it")
+        for part in listed
+    ]
+    order = _Order(project, program, composition)
+    roots = [part for part in listed if part.role == "library"]
+    roots += [order.library(program, word) for word in program.libraries]
+    # Reversed post-order, from the last root to the first: users come before what they use, and parts that do not
+    # depend on each other stay in the order in which they are named.
+    for root in reversed(roots):
+        order.visit(root)
+    libraries = tuple(reversed(order.finished))
+    in_plan = (program, *libraries, *(part for part in listed if part.role == "files"))
+    for part in in_plan:
+        for word in part.libraries:
+            if word.text != program.name:
+                reasons.append(
+                    Reason(part=f"component/{word.text}", by=f"component/{part.name}", because="it is linked to it")
+                )
+    return Linked(program, libraries, tuple(part for part in listed if part.role == "files"), tuple(reasons))
+
+
+def _listed(project: Project, composition: Composition) -> list[Component]:
+    listed = []
+    problems: list[Problem] = []
+    for word in composition.components:
+        try:
+            listed.append(project.component(word.text, word.location))
+        except ModelError as error:
+            problems += error.problems
+    if problems:
+        raise ModelError(problems)
+    return listed
+
+
+def _program(composition: Composition, listed: list[Component]) -> Component:
+    programs = [part for part in listed if part.role == "program"]
+    if len(programs) == 1:
+        return programs[0]
+    where = composition.components[0].location
+    names = [part.name for part in programs]
+    if programs:
+        raise ResolveError(
+            f"{where}: the composition '{composition.name}' has {len(programs)} programs: {quoted(names)}; "
+            "it can have only one.",
+            hint="Remove the others from 'components'.",
+            parts=[f"component/{name}" for name in names],
+        )
+    raise ResolveError(
+        f"{where}: the composition '{composition.name}' has no program: {quoted([part.name for part in listed])} "
+        f"{'is' if len(listed) == 1 else 'are'} only linked or copied into one.",
+        hint="Add a component with 'role: program' to 'components'.",
+        parts=[f"component/{part.name}" for part in listed],
+    )
+
+
+class _Order:
+    """A depth-first walk over libraries that notices circles."""
+
+    def __init__(self, project: Project, program: Component, composition: Composition) -> None:
+        self.finished: list[Component] = []
+        self._project = project
+        self._program = program
+        self._composition = composition
+        self._open: list[Component] = []
+
+    def visit(self, part: Component) -> None:
+        if part in self.finished:
+            return
+        if part in self._open:
+            names = [each.name for each in self._open[self._open.index(part) :]] + [part.name]
+            raise ResolveError(
+                f"{part.origin.location}: the libraries use each other in a circle: {' -> '.join(names)}.",
+                hint="Remove one of these names from 'libraries', or make one component of them.",
+                parts=[f"component/{name}" for name in names[:-1]],
+            )
+        self._open.append(part)
+        for word in reversed(part.libraries):
+            if word.text != self._program.name:
+                self.visit(self.library(part, word))
+        self._open.pop()
+        self.finished.append(part)
+
+    def library(self, user: Component, word: Word) -> Component:
+        part = self._project.component(word.text, word.location)
+        if part.role == "library":
+            return part
+        if part.role == "program":
+            message = (
+                f"{word.location}: component '{user.name}' is made for the program '{part.name}', but the program of "
+                f"'{self._composition.name}' is '{self._program.name}'."
+            )
+            hint = f"Leave out '{user.name}', or take '{part.name}' as the program."
+        else:
+            message = (
+                f"{word.location}: component '{user.name}' names '{part.name}' as a library, but its role is 'files'."
+            )
+            hint = f"Name '{part.name}' under the composition's 'components' instead."
+        raise ResolveError(message, hint=hint, parts=[f"component/{user.name}", f"component/{part.name}"])

@@ -1,0 +1,448 @@
+"""A composition and its parts -> the plan. Reads only through the project; writes nothing, fetches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from rumpel.errors import ModelError, Problem, ResolveError, UsageError
+from rumpel.model import parts
+from rumpel.model.lock import Lock, LockEntry
+from rumpel.model.names import quoted, suggestion
+from rumpel.model.project import Project
+from rumpel.resolve.linking import Linked, link
+from rumpel.resolve.modalias import overlap
+from rumpel.resolve.needs import Need, Needs, needs_of
+from rumpel.resolve.plan import (
+    PLAN_SCHEMA,
+    CBuild,
+    Component,
+    Device,
+    Driver,
+    FileEntry,
+    Kernel,
+    Machine,
+    Plan,
+    Port,
+    Prepare,
+    Ready,
+    Reason,
+    Settings,
+    Source,
+    SourceFile,
+    Volume,
+)
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line or a caller says in place of the composition. None and empty: what the file says.
+
+    `memory` is in MiB; `variables` and `ports` are pairs of a name and its value, the host's port.
+    """
+
+    kernel: str | None = None
+    machine: str | None = None
+    memory: int | None = None
+    cpus: int | None = None
+    variables: tuple[tuple[str, str], ...] = ()
+    ports: tuple[tuple[str, int], ...] = ()
+
+
+def resolve(project: Project, name: str, lock: Lock, overrides: Overrides | None = None) -> Plan:
+    """Resolve the composition called `name`. Raises ModelError, ResolveError, and UsageError for a wrong override."""
+    return _Resolution(project, name, lock, overrides or Overrides()).plan()
+
+
+class _Resolution:
+    def __init__(self, project: Project, name: str, lock: Lock, overrides: Overrides) -> None:
+        self.project = project
+        self.lock = lock
+        self.overrides = overrides
+        self.composition = project.composition(name, dict(overrides.variables))
+        self.kernel = self._kernel()
+        self.machine = self._machine()
+        self.linked: Linked = link(project, self.composition)
+        self.needs = Needs(project, self.composition, self.kernel, self.machine, self.linked.all)
+
+    def plan(self) -> Plan:
+        self._check_kernel_on_machine()
+        self._satisfy_needs()
+        self._check_devices_have_one_driver()
+        ports = self._ports()
+        return Plan(
+            schema=PLAN_SCHEMA,
+            composition=self.composition.name,
+            summary=self.composition.summary,
+            machine=self._plan_machine(),
+            kernel=self._plan_kernel(),
+            drivers=tuple(self._plan_driver(driver) for driver in self.needs.drivers),
+            devices=self._devices(),
+            components=tuple(self._plan_component(part) for part in self.linked.all),
+            settings=self._settings(),
+            ports=ports,
+            ready=self._ready(ports),
+            volumes=tuple(_volume(volume) for volume in self.composition.volumes),
+            sources=self._sources(),
+            reasons=self._reasons(),
+            capabilities=tuple(
+                (capability, "/".join(provider)) for capability, provider in sorted(self.needs.used.items())
+            ),
+            variables=tuple(sorted(self.composition.variables)),
+            inputs=self._inputs(),
+        )
+
+    def _kernel(self) -> parts.Kernel:
+        if self.overrides.kernel is not None:
+            return self.project.kernel(self.overrides.kernel)
+        word = self.composition.kernel
+        return self.project.kernel(word.text, word.location)
+
+    def _machine(self) -> parts.Machine:
+        if self.overrides.machine is not None:
+            return self.project.machine(self.overrides.machine)
+        word = self.composition.machine
+        return self.project.machine(word.text, word.location)
+
+    def _check_kernel_on_machine(self) -> None:
+        machines = [word.text for word in self.kernel.machines]
+        if self.machine.name not in machines:
+            raise ResolveError(
+                f"{self.composition.machine.location}: kernel '{self.kernel.name}' does not boot on machine "
+                f"'{self.machine.name}'; machines that it boots on: {', '.join(machines)}.",
+                hint="Choose one of them: 'machine:' in the composition, or --machine.",
+                parts=[f"kernel/{self.kernel.name}", f"machine/{self.machine.name}"],
+            )
+
+    def _satisfy_needs(self) -> None:
+        composition = self.composition
+        by = ("composition", composition.name)
+        for word in composition.drivers:
+            self.needs.include(word, composition.name)
+        self.needs.satisfy(Need("console", by, composition.location, "every machine has a console"))
+        for part in self.linked.all:
+            needs = needs_of("component", part.name, part.needs)
+            needs += [
+                Need("net", ("component", part.name), port.location, f"it listens on port '{port.name}'")
+                for port in part.ports
+            ]
+            for need in needs:
+                if need.capability == "volume" and not composition.volumes:
+                    raise ResolveError(
+                        f"{need.sentence}, but the composition '{composition.name}' has no volume.",
+                        hint="Add one: 'volumes: {data: {mount: /data, size: 64M}}'.",
+                        parts=[f"component/{part.name}", f"composition/{composition.name}"],
+                    )
+                self.needs.satisfy(need)
+        for volume in composition.volumes:
+            self.needs.satisfy(Need("volume", by, volume.location, f"it has the volume '{volume.name}'"))
+
+    def _check_devices_have_one_driver(self) -> None:
+        drivers = self.needs.drivers
+        for index, first in enumerate(drivers):
+            for second in drivers[index + 1 :]:
+                for pattern in first.matches:
+                    other = next((each for each in second.matches if overlap(pattern, each)), None)
+                    if other is not None:
+                        raise ResolveError(
+                            f"{second.origin.location}: the drivers '{first.name}' and '{second.name}' both drive the "
+                            f"device '{pattern}'{f' ({other})' if other != pattern else ''}.",
+                            hint=self._way_out_of_two_drivers(first, second),
+                            parts=[f"driver/{first.name}", f"driver/{second.name}"],
+                        )
+
+    def _way_out_of_two_drivers(self, first: parts.Driver, second: parts.Driver) -> str:
+        named = {word.text for word in self.composition.drivers}
+        removable = [driver.name for driver in (first, second) if driver.name in named]
+        if removable:
+            return f"Remove {quoted(removable, 'or')} from the composition's 'drivers'."
+        return "Make the 'matches' of one of them narrower."
+
+    def _plan_machine(self) -> Machine:
+        machine = self.machine
+        own = next((each for each in machine.kernels if each.kernel == self.kernel.name), None)
+        options = dict(machine.qemu_options)
+        if own is not None:
+            options.update(own.options)
+        memory, cpus = self.overrides.memory, self.overrides.cpus
+        return Machine(
+            name=machine.name,
+            qemu_machine=machine.qemu_machine,
+            qemu_options=tuple(options.items()),
+            firmware=(own.firmware if own is not None else "") or machine.firmware,
+            memory=self.composition.memory if memory is None else memory,
+            cpus=self.composition.cpus if cpus is None else cpus,
+        )
+
+    def _plan_kernel(self) -> Kernel:
+        kernel = self.kernel
+        words = dict(kernel.command_line)
+        groups = [group.realisation for group in self.needs.groups]
+        return Kernel(
+            name=kernel.name,
+            recipe=kernel.recipe,
+            directory=kernel.origin.directory,
+            summary=kernel.summary,
+            command_line=words.get("common", ()) + words.get(self.machine.name, ()),
+            sources=tuple(source.name for source in kernel.sources),
+            groups=tuple(group.name for group in self.needs.groups),
+            modules=_flat(group.modules for group in groups),
+            kconfig=_flat(group.kconfig for group in groups),
+            group_sources=_flat(group.sources for group in groups),
+            init=self.project.init_sources() if kernel.init else (),
+        )
+
+    def _plan_driver(self, driver: parts.Driver) -> Driver:
+        own = driver.realisation(self.kernel.name) or parts.Realisation(self.kernel.name)
+        return Driver(
+            name=driver.name,
+            directory=driver.origin.directory,
+            summary=driver.summary,
+            provides=driver.provides,
+            builtin=own.builtin,
+            modules=own.modules,
+            kconfig=own.kconfig,
+            sources=own.sources,
+        )
+
+    def _devices(self) -> tuple[Device, ...]:
+        devices: list[Device] = []
+        volumes_placed = False
+        for driver in self.needs.drivers:
+            spec = driver.device
+            if spec is None:
+                continue
+            model = self._model(driver, spec)
+            if spec.backend != "volume":
+                devices.append(
+                    Device(driver=driver.name, model=model, properties=spec.properties, backend=spec.backend)
+                )
+            elif not volumes_placed:
+                # A second block driver, named by the composition, has no volumes: they hang on the first.
+                volumes_placed = True
+                devices += [
+                    Device(
+                        driver=driver.name,
+                        model=model,
+                        properties=(*spec.properties, ("serial", volume.name)),
+                        backend="volume",
+                        volume=volume.name,
+                    )
+                    for volume in self.composition.volumes
+                ]
+        return tuple(devices)
+
+    def _model(self, driver: parts.Driver, spec: parts.DeviceSpec) -> str:
+        buses = self.needs.buses(driver)
+        for bus, model in spec.models:
+            if bus in buses:
+                return model
+        known = quoted([bus for bus, _ in spec.models], "or")
+        raise ResolveError(
+            f"{driver.origin.location}: driver '{driver.name}' has a QEMU model for {known} only; on machine "
+            f"'{self.machine.name}' it rests on {quoted(sorted(buses)) or 'no bus'}.",
+            hint="Add the model under 'device.models' of the driver.",
+            parts=[f"driver/{driver.name}", f"machine/{self.machine.name}"],
+        )
+
+    def _plan_component(self, part: parts.Component) -> Component:
+        return Component(
+            name=part.name,
+            kind=part.kind,
+            role=part.role,
+            directory=part.origin.directory,
+            summary=part.summary,
+            license=part.license,
+            libraries=self.linked.libraries_of(part),
+            sources=tuple(source.name for source in part.sources),
+            c=_c_build(part.c) if part.c is not None else None,
+            files=tuple(FileEntry(source=each.source, target=each.target, mode=each.mode) for each in part.files),
+            entry=part.entry,
+        )
+
+    def _settings(self) -> Settings:
+        composition = self.composition
+        environment: dict[str, str] = {}
+        said_by: dict[str, str] = {}
+        for part in self.linked.all:
+            for name, value in part.environment:
+                if environment.setdefault(name, value) != value and name not in dict(composition.environment):
+                    raise ResolveError(
+                        f"{part.origin.location}: the components '{said_by[name]}' and '{part.name}' set the variable "
+                        f"'{name}' to different values: '{environment[name]}' and '{value}'.",
+                        hint="Say which one holds under the composition's 'environment'.",
+                        parts=[f"component/{said_by[name]}", f"component/{part.name}"],
+                    )
+                said_by.setdefault(name, part.name)
+        environment.update(composition.environment)
+        return Settings(
+            arguments=self.linked.program.arguments + composition.arguments,
+            environment=tuple(sorted(environment.items())),
+            hostname=composition.hostname or composition.name.replace(".", "-").replace("+", "-")[:63],
+            address=composition.address,
+            gateway=composition.gateway,
+            nameserver=composition.nameserver,
+        )
+
+    def _ports(self) -> tuple[Port, ...]:
+        owners: dict[str, tuple[parts.Component, parts.PortSpec]] = {}
+        for part in self.linked.all:
+            for port in part.ports:
+                for other, same in owners.values():
+                    if port.name == same.name or (port.port, port.protocol) == (same.port, same.protocol):
+                        raise ResolveError(
+                            f"{port.location}: the components '{other.name}' and '{part.name}' both listen on "
+                            f"port '{same.name}' ({same.port}/{same.protocol}).",
+                            hint="Leave one of them out of the composition.",
+                            parts=[f"component/{other.name}", f"component/{part.name}"],
+                        )
+                owners[port.name] = (part, port)
+        host = self._host_ports(set(owners))
+        return tuple(
+            Port(name=port.name, port=port.port, protocol=port.protocol, host=host.get(port.name, 0))
+            for _, port in owners.values()
+        )
+
+    def _host_ports(self, known: set[str]) -> dict[str, int]:
+        problems = [
+            Problem(each.location, f"there is no port '{each.name}'.", suggestion(each.name, known, "Ports"))
+            for each in self.composition.ports
+            if each.name not in known
+        ]
+        if problems:
+            raise ModelError(problems)
+        host = {each.name: each.host for each in self.composition.ports}
+        for name, port in self.overrides.ports:
+            if name not in known:
+                raise UsageError(
+                    f"the composition '{self.composition.name}' has no port '{name}'.",
+                    hint=suggestion(name, known, "Ports"),
+                )
+            host[name] = port
+        asked = [port for port in host.values() if port]
+        for port in asked:
+            if asked.count(port) > 1:
+                names = sorted(name for name, each in host.items() if each == port)
+                raise UsageError(f"the host's port {port} is asked for by {quoted(names)}.", hint="Take another.")
+        return host
+
+    def _ready(self, ports: tuple[Port, ...]) -> Ready:
+        spec = self.composition.ready or self.linked.program.ready
+        if spec is None:
+            raise AssertionError("the schema asks every program for 'ready'")
+        known = [port.name for port in ports]
+        if spec.port and spec.port not in known:
+            hint = suggestion(spec.port, known, "Ports")
+            raise ModelError([Problem(spec.location, f"'ready' names the unknown port '{spec.port}'.", hint)])
+        return Ready(kind=spec.kind, console=spec.console, port=spec.port, path=spec.path, timeout=float(spec.timeout))
+
+    def _sources(self) -> tuple[Source, ...]:
+        specs: dict[str, tuple[str, parts.SourceSpec]] = {}
+        users: list[tuple[str, tuple[parts.SourceSpec, ...]]] = [
+            (f"kernel '{self.kernel.name}'", self.kernel.sources),
+            *((f"component '{part.name}'", part.sources) for part in self.linked.all),
+        ]
+        for user, sources in users:
+            for spec in sources:
+                first_user, first = specs.setdefault(spec.name, (user, spec))
+                if not spec.same_as(first):
+                    raise ResolveError(
+                        f"{spec.location}: the source '{spec.name}' of {user} is something else in {first_user}.",
+                        hint="Give one of them another name.",
+                    )
+        self._check_pins([(user, spec) for _, (user, spec) in sorted(specs.items())])
+        return tuple(_source(entry) for name in sorted(specs) if (entry := self.lock.get(name)) is not None)
+
+    def _check_pins(self, specs: list[tuple[str, parts.SourceSpec]]) -> None:
+        wrong = []
+        names = []
+        for user, spec in specs:
+            entry = self.lock.get(spec.name)
+            if entry is None:
+                wrong.append(f"{spec.location}: the source '{spec.name}' of {user} is not in the lock file.")
+                names.append(spec.name)
+            elif not _pins(entry, spec):
+                wrong.append(
+                    f"{spec.location}: the source '{spec.name}' of {user} is {spec.kind} '{spec.package}', but the "
+                    f"lock file pins {entry.kind} '{entry.package}'."
+                )
+                names.append(spec.name)
+        if wrong:
+            commands = [f"`rumpel lock --update {name}`" for name in names]
+            raise ResolveError("\n".join(wrong), hint=f"Run {' and '.join(commands)}.")
+
+    def _reasons(self) -> tuple[Reason, ...]:
+        by = f"composition/{self.composition.name}"
+        reasons = [
+            _chosen("machine", self.machine.name, by, self.overrides.machine),
+            _chosen("kernel", self.kernel.name, by, self.overrides.kernel),
+            *self.linked.reasons,
+            *self.needs.reasons,
+        ]
+        return tuple(dict.fromkeys(reasons))
+
+    def _inputs(self) -> tuple[tuple[str, str], ...]:
+        origins = [
+            *self.composition.files,
+            self.kernel.origin,
+            self.machine.origin,
+            *(driver.origin for driver in self.needs.drivers),
+            *(part.origin for part in self.linked.all),
+        ]
+        return tuple(sorted((origin.path, origin.sha256) for origin in origins))
+
+
+def _chosen(kind: str, name: str, composition: str, override: str | None) -> Reason:
+    if override is None:
+        return Reason(part=f"{kind}/{name}", by=composition, because="the composition names it")
+    return Reason(part=f"{kind}/{name}", by=f"override/{kind}", because="it was asked for in its place")
+
+
+def _pins(entry: LockEntry, spec: parts.SourceSpec) -> bool:
+    """Whether a lock entry is of the thing that the part names."""
+    if entry.kind != spec.kind or (spec.release and entry.release != spec.release):
+        return False
+    if spec.follow:
+        return entry.follow == spec.follow and fnmatchcase(entry.package, spec.follow)
+    return entry.package == spec.package and not entry.follow
+
+
+def _source(entry: LockEntry) -> Source:
+    return Source(
+        name=entry.name,
+        kind=entry.kind,
+        package=entry.package,
+        version=entry.version,
+        files=tuple(SourceFile(name=file.name, sha256=file.sha256, size=file.size) for file in entry.files),
+        pinned_version=entry.pinned_version or None,
+    )
+
+
+def _c_build(spec: parts.CSpec) -> CBuild:
+    prepare = spec.prepare
+    return CBuild(
+        sources=spec.sources,
+        include=spec.include,
+        source_files=spec.source_files,
+        source_include=spec.source_include,
+        flags=spec.flags,
+        defines=spec.defines,
+        prepare=None if prepare is None else Prepare(commands=prepare.commands, outputs=prepare.outputs),
+        sysroot=spec.sysroot,
+    )
+
+
+def _volume(spec: parts.VolumeSpec) -> Volume:
+    return Volume(
+        name=spec.name,
+        mount=spec.mount,
+        size=spec.size,
+        files=f"compositions/{spec.files}" if spec.files else "",
+        read_only=spec.read_only,
+        serial=spec.name,
+    )
+
+
+def _flat(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(word for words in lists for word in words))
