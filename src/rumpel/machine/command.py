@@ -1,0 +1,192 @@
+"""QEMU's command line, from a plan. Pure: no file is read, nothing is started.
+
+    arguments = qemu_command(plan, launch, Inherited(console=5, control=6, monitor=7, log="/.../console.log"))
+    print(pasteable(qemu_command(plan, launch, ByHand())))
+
+Sources: QEMU's `qemu-system-x86_64(1)`; `docs/specs/fw_cfg.rst`; `docs/system/i386/microvm.rst`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rumpel.resolve.plan import Device, Plan, Port, Settings, Volume
+
+AcceleratorName = Literal["tcg", "kvm"]
+
+DEFAULT_QEMU = "qemu-system-x86_64"
+
+# 64 MiB holds what a generic Linux kernel, its init and a server translate to; QEMU's default is a quarter of the
+# host's memory up to 1 GiB, which a guest that translates much code (a JIT) would slowly make resident.
+TRANSLATION_BUFFER_MIB = 64
+
+# TCG's `max` has what a hardened guest wants (SMEP, SMAP, UMIP, RDSEED); five-level page tables only cost walks.
+CPU_MODELS: Mapping[AcceleratorName, str] = {"tcg": "max,la57=off", "kvm": "host"}
+
+EXIT_PORT = 0x501
+SETTINGS_NAME = "opt/rumpel/settings"
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """The channels are descriptors that QEMU inherits; `log` gets every byte of the console as QEMU sends it."""
+
+    console: int
+    control: int
+    monitor: int
+    log: str
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """The channels of a line that a person pastes: the console is the terminal, no monitor, control goes nowhere."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a command line depends on beside the plan.
+
+    `memory` in MiB and `cpus` of 0 leave the plan's. `settings` is the fw_cfg file, `volumes` the image file of each
+    of the plan's volumes, `ports` the host ports asked for by port name (0: QEMU chooses).
+    """
+
+    kernel: str
+    rootfs: str = ""
+    settings: str = ""
+    qemu: str = DEFAULT_QEMU
+    accelerator: AcceleratorName = "tcg"
+    memory: int = 0
+    cpus: int = 0
+    ports: Mapping[str, int] = field(default_factory=dict)
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
+    gateway: str = ""
+    nameserver: str = ""
+
+
+def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tuple[str, ...]:
+    """QEMU's program and arguments. Raises KeyError where a volume of the plan has no file in `launch.volumes`."""
+    machine = plan.machine
+    words = [launch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
+    words += ["-M", _joined(machine.qemu_machine, machine.qemu_options)]
+    if machine.firmware:
+        words += ["-bios", machine.firmware]
+    words += ["-accel", f"tcg,tb-size={TRANSLATION_BUFFER_MIB}" if launch.accelerator == "tcg" else launch.accelerator]
+    words += ["-cpu", CPU_MODELS[launch.accelerator]]
+    words += ["-m", f"{launch.memory or machine.memory}M", "-smp", str(launch.cpus or machine.cpus)]
+    words += ["-kernel", launch.kernel]
+    if launch.rootfs:
+        words += ["-initrd", launch.rootfs]
+    if plan.kernel.command_line:
+        words += ["-append", " ".join(plan.kernel.command_line)]
+    if any(device.model.endswith("-device") for device in plan.devices):
+        words += ["-global", "virtio-mmio.force-legacy=false"]
+    words += _channels(channels)
+    words += ["-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1"]
+    if launch.settings:
+        words += ["-fw_cfg", f"name={SETTINGS_NAME},file={_escaped(launch.settings)}"]
+    volumes = {volume.name: volume for volume in plan.volumes}
+    for number, device in enumerate(plan.devices):
+        words += _device(plan, launch, device, number, volumes)
+    return tuple(words)
+
+
+def pasteable(command: tuple[str, ...]) -> str:
+    """`command` as one line for a POSIX shell."""
+    return shlex.join(command)
+
+
+def _channels(channels: Inherited | ByHand) -> list[str]:
+    match channels:
+        case Inherited(console, control, monitor, log):
+            chardevs = [
+                f"socket,id=console,fd={console},logfile={_escaped(log)},logappend=off",
+                f"socket,id=control,fd={control}",
+                f"socket,id=monitor,fd={monitor}",
+            ]
+            monitors = ["-mon", "chardev=monitor,mode=control"]
+        case ByHand():
+            chardevs, monitors = ["stdio,id=console", "null,id=control"], []
+    words = [word for chardev in chardevs for word in ("-chardev", chardev)]
+    for index, name in enumerate(("console", "control")):
+        words += ["-device", f"isa-serial,chardev={name},index={index}"]
+    return words + monitors
+
+
+def _device(plan: Plan, launch: Launch, device: Device, number: int, volumes: Mapping[str, Volume]) -> list[str]:
+    properties = dict(device.properties)
+    match device.backend:
+        case "none":
+            return ["-device", _joined(device.model, device.properties)]
+        case "rng":
+            name = f"rng{number}"
+            properties.setdefault("rng", name)
+            back = ["-object", f"rng-random,id={name},filename=/dev/urandom"]
+        case "net-user":
+            name = f"net{number}"
+            properties.setdefault("netdev", name)
+            back = ["-netdev", _user_network(name, plan, launch)]
+        case "volume":
+            volume = volumes[device.volume]
+            name = f"volume-{volume.name}"
+            properties.setdefault("drive", name)
+            if volume.serial:
+                properties.setdefault("serial", volume.serial)
+            back = ["-blockdev", _block(name, launch.volumes[volume.name], volume)]
+    return [*back, "-device", _joined(device.model, tuple(properties.items()))]
+
+
+def _block(name: str, path: str, volume: Volume) -> str:
+    """A raw image in the host's page cache: the guest's FLUSH becomes fdatasync, and what QEMU has written before
+    it is killed stays. `locking=on` makes a second QEMU refuse the same file."""
+    access = "on" if volume.read_only else "off"
+    return (
+        f"node-name={name},driver=raw,read-only={access},cache.direct=off,cache.no-flush=off,discard=unmap,"
+        f"file.driver=file,file.locking=on,file.filename={_escaped(path)}"
+    )
+
+
+def _user_network(name: str, plan: Plan, launch: Launch) -> str:
+    settings = plan.settings
+    address = launch.address or settings.address
+    words = [f"user,id={name}"]
+    guest = ""
+    if address != "dhcp":
+        interface = ipaddress.IPv4Interface(address)
+        guest = str(interface.ip)
+        words += _network(interface, launch, settings)
+    # Only the first network device carries the program's ports.
+    first = next(device for device in plan.devices if device.backend == "net-user")
+    if plan.devices[int(name.removeprefix("net"))] is first:
+        words += [f"hostfwd={_forward(port, launch.ports.get(port.name, port.host), guest)}" for port in plan.ports]
+    return ",".join(words)
+
+
+def _network(interface: ipaddress.IPv4Interface, launch: Launch, settings: Settings) -> list[str]:
+    gateway = launch.gateway or settings.gateway
+    nameserver = launch.nameserver or settings.nameserver
+    words = [f"net={interface.network}"]
+    if gateway:
+        words.append(f"host={gateway}")
+    # QEMU answers names only at an address of its own network; another server is reached like any host.
+    if nameserver and ipaddress.IPv4Address(nameserver) in interface.network:
+        words.append(f"dns={nameserver}")
+    return words
+
+
+def _forward(port: Port, host: int, guest: str) -> str:
+    return f"{port.protocol}:127.0.0.1:{host}-{guest}:{port.port}"
+
+
+def _joined(name: str, options: tuple[tuple[str, str], ...]) -> str:
+    return ",".join([name, *(f"{key}={_escaped(value)}" for key, value in options)])
+
+
+def _escaped(value: str) -> str:
+    """A value inside QEMU's comma-separated options: a comma is written twice."""
+    return value.replace(",", ",,")

@@ -1,0 +1,59 @@
+"""What the end of a machine means, in words, and the evidence that goes with it."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from rumpel.errors import Evidence
+from rumpel.machine.running import Running
+
+_RESET = "it reset or switched off the machine, as a kernel does after a panic"
+_REASONS = {
+    "guest-reset": "it reset the machine, as a kernel does after a panic or a triple fault",
+    "guest-panic": "its kernel reported a panic",
+    "guest-shutdown": "it switched the machine off without saying how its program fared",
+}
+
+
+def end_message(running: Running) -> str:
+    """One sentence for an end at which the program's exit status was not reported."""
+    report, status = running.report, running.process.status
+    if report.failure:
+        return f"The guest could not run the program: {report.failure.rstrip('.')}."
+    if report.panic:
+        return f"The guest's kernel panicked: {report.panic.rstrip('.')}."
+    if status is not None and status < 0:
+        return f"QEMU was ended by signal {-status} ({_signal_name(-status)})."
+    if running.stderr().strip() and not _guest_ran(running):
+        return f"QEMU ended at once with status {status}."
+    reason = next((str(event.data.get("reason")) for event in running.events if event.name == "SHUTDOWN"), "")
+    if reason == "host-signal":
+        return "QEMU was told to end by a signal from outside."
+    if status is not None and status % 2:  # the exit port was written: QEMU's status is twice the value and one
+        return "The guest ended the machine without saying how its program fared."
+    return f"The guest crashed: {_REASONS.get(reason, _RESET)}."
+
+
+def evidence_of(running: Running, command: str, directory: Path) -> Evidence:
+    files = tuple(path for name in ("console.log", "qemu.log", "qmp.log") if (path := directory / name).exists())
+    return Evidence(
+        console=running.console.tail(), stderr=running.stderr()[-4000:], command=command,
+        qemu_status=running.process.status, guest_status=running.report.status, files=files,
+    )  # fmt: skip
+
+
+def hint_for(evidence: Evidence) -> str:
+    console = next((path for path in evidence.files if path.name == "console.log"), None)
+    return f"The whole console is in {console}." if console is not None else ""
+
+
+def _guest_ran(running: Running) -> bool:
+    return "console" in running.marks or running.report.started
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

@@ -1,0 +1,456 @@
+"""Instances: one running image each, from its start to its end.
+
+    instance = launch(plan, image, Options(name="web", ports=(("http", 8080),)))
+    with instance:                       # killed and cleaned up on the way out, if it still runs
+        instance.console.follow(sys.stdout.buffer.write)
+        instance.wait_ready()
+        print(instance.url("http"))
+        status = instance.wait()         # the guest program's exit status
+
+`start` is `launch` and `wait_ready` in one. Whatever ends this process ends QEMU too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rumpel.errors import InstanceError, MachineError, RumpelError, UsageError
+from rumpel.machine import failure, ready
+from rumpel.machine.accelerator import Asked, Choice, choose_accelerator
+from rumpel.machine.command import DEFAULT_QEMU, ByHand, Inherited, Launch, pasteable, qemu_command
+from rumpel.machine.console import Console, ConsoleTimeoutError, Found
+from rumpel.machine.monitor import Event
+from rumpel.machine.ports import guest_took_connection, parse_forwards, refused_port
+from rumpel.machine.process import find_qemu, start_time_of
+from rumpel.machine.registry import Claim, Record, Stopped, instance_directory, owner_socket
+from rumpel.machine.running import Running
+from rumpel.machine.volumes import Place, ensure_volume, take_volumes
+from rumpel.resolve.plan import Frozen, Plan
+from rumpel.resolve.settings import StartSettings, encode_settings, settings_of
+
+if TYPE_CHECKING:
+    from rumpel.build.manifest import Manifest
+
+
+class Image(Frozen, frozen=True, kw_only=True):
+    """The files of a built image, absolute paths. `project` is the root that a plan's relative paths start from."""
+
+    kernel: str
+    rootfs: str = ""
+    project: str = ""
+
+
+def image_of(manifest: Manifest, directory: Path, project: Path) -> Image:
+    """The image that `manifest` describes; `directory` is the image's folder, `project` the project's root."""
+    where = directory.absolute()
+    return Image(
+        kernel=str(where / manifest.kernel.path),
+        rootfs=str(where / manifest.rootfs.path),
+        project=str(project.absolute()),
+    )
+
+
+class Options(Frozen, frozen=True, kw_only=True):
+    """How one start differs from the plan. Empty and 0 leave what the plan says.
+
+    `name`: the instance's name (the composition's); `ports`: host port by port name (0: QEMU chooses); `memory` in
+    MiB; `volumes`: a folder for the volumes' images instead of the one in the state folder; `ready_timeout` and
+    `stop_timeout` in seconds; `qemu`: QEMU's program.
+    """
+
+    name: str = ""
+    ports: tuple[tuple[str, int], ...] = ()
+    settings: StartSettings = StartSettings()
+    memory: int = 0
+    cpus: int = 0
+    volumes: str = ""
+    accelerator: Asked = "auto"
+    ready_timeout: float = 0.0
+    stop_timeout: float = 10.0
+    qemu: str = DEFAULT_QEMU
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What an instance has used: QEMU's CPU time in seconds, its resident memory in bytes (the peak once it ended),
+    and its timeline, seconds since the start of QEMU: `console` (first byte), `start`, `ready`, `end`."""
+
+    cpu: float
+    resident: int
+    marks: Mapping[str, float]
+
+
+def print_command(plan: Plan, image: Image, options: Options) -> str:
+    """The line that starts this machine by hand, its console on the terminal. Starts nothing.
+
+    The files that the line names are made where they are missing: the settings and the volumes.
+    """
+    _check_ports(plan, options)
+    directory = instance_directory(options.name or plan.composition)
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings = directory / "settings.by-hand"
+    _write_settings(settings, plan, options)
+    place = _place(plan, image, options)
+    volumes = {volume.name: str(ensure_volume(volume, place)) for volume in plan.volumes}
+    qemu = find_qemu(options.qemu)
+    choice = choose_accelerator(options.accelerator, qemu)
+    return pasteable(qemu_command(plan, _launch(image, options, qemu, choice, settings, volumes), ByHand()))
+
+
+def start(plan: Plan, image: Image, options: Options) -> Instance:
+    """Start the machine and wait until it is ready; on any failure nothing is left running."""
+    instance = launch(plan, image, options)
+    try:
+        instance.wait_ready()
+    except BaseException:
+        instance.close()
+        raise
+    return instance
+
+
+def launch(plan: Plan, image: Image, options: Options) -> Instance:
+    """Start the machine and return at once, its ports known.
+
+    Raises InstanceError (the name is taken), VolumeError, HostError (QEMU missing, a port in use), UsageError
+    (a port that the plan does not have), MachineError (QEMU ended at once).
+    """
+    _check_ports(plan, options)
+    qemu = find_qemu(options.qemu)
+    choice = choose_accelerator(options.accelerator, qemu)
+    with contextlib.ExitStack() as undo:
+        claim = Claim(options.name or plan.composition)
+        undo.callback(claim.release)
+        settings = claim.directory / "settings"
+        _write_settings(settings, plan, options)
+        taken = take_volumes(plan, _place(plan, image, options), undo)
+        volumes = {name: str(path) for name, path in taken.items()}
+        how = _launch(image, options, qemu, choice, settings, volumes)
+        instance = Instance(plan, options, how, choice, claim, undo.pop_all())
+    try:
+        instance._learn_ports()
+    except BaseException:
+        instance.close()
+        raise
+    return instance
+
+
+class Instance:
+    """One running image. All methods may be called from any thread."""
+
+    def __init__(
+        self, plan: Plan, options: Options, how: Launch, choice: Choice, claim: Claim, held: contextlib.ExitStack
+    ) -> None:
+        self.name = options.name or plan.composition
+        self.plan = plan
+        self.accelerator = choice
+        self.directory = claim.directory
+        self.ports: dict[str, int] = {}
+        self._options = options
+        self._claim = claim
+        self._held = held
+        self._stopped: Stopped | None = None
+        self._by_hand = pasteable(qemu_command(plan, how, ByHand()))
+        self._record = Record(
+            name=self.name, composition=plan.composition, kernel=plan.kernel.name, machine=plan.machine.name,
+            accelerator=choice.name, state="starting", started=time.time(), owner=os.getpid(),
+            owner_start=start_time_of(os.getpid()), command=self._by_hand,
+        )  # fmt: skip
+
+        def command(channels: Inherited) -> tuple[str, ...]:
+            return qemu_command(plan, how, channels)
+
+        try:
+            self._running = Running(
+                command, self.directory, listener=owner_socket(self.directory),
+                on_request=self._request, on_end=self._finish,
+            )  # fmt: skip
+        except BaseException:
+            held.close()
+            raise
+        pid = self._running.process.pid
+        self._update(qemu=pid, qemu_start=start_time_of(pid))
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._running.process.pid
+
+    @property
+    def console(self) -> Console:
+        return self._running.console
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """QEMU's events so far."""
+        return tuple(self._running.events)
+
+    @property
+    def ended(self) -> bool:
+        return self._running.ended
+
+    @property
+    def exit_status(self) -> int | None:
+        """The guest program's exit status, once it has ended and said so."""
+        return self._running.report.status
+
+    @property
+    def command(self) -> str:
+        """The line that starts this machine by hand."""
+        return self._by_hand
+
+    def url(self, port: str) -> str:
+        """`http://127.0.0.1:NUMBER` of a port by its name."""
+        if port not in self.ports:
+            raise _unknown_port(self.plan, port)
+        return f"http://127.0.0.1:{self.ports[port]}"
+
+    def qmp(self, command: str, /, **arguments: object) -> Any:
+        """Run a QMP command and return what it returned; underscores in the arguments' names stand for hyphens.
+
+        Raises MachineError with QEMU's words where it refuses, with all the evidence where it has ended.
+        """
+        try:
+            return self._running.monitor.execute(
+                command, {name.replace("_", "-"): value for name, value in arguments.items()}
+            )
+        except MachineError as error:
+            if self._running.wait_end(0.5):
+                raise self._failed(failure.end_message(self._running)) from error
+            raise
+
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until the machine is ready, by what the plan declares; for `exit` that is when its program has ended.
+
+        `timeout` in seconds; else the options', else the plan's. Raises MachineError with all that is known.
+        """
+        declared = self.plan.ready
+        limit = timeout if timeout is not None else self._options.ready_timeout or declared.timeout
+        deadline = self._running.started + limit
+        try:
+            match declared.kind:
+                case "console":
+                    remaining = max(0.0, deadline - time.monotonic())
+                    self._running.console.wait_for(declared.console, remaining, watch=self._watch)
+                case "exit":
+                    self._until(lambda: self._running.ended, deadline, "the program did not end")
+                    self._judge()
+                case "port" | "http":
+                    self._until(lambda: self._running.report.started, deadline, "the guest did not start the program")
+                    self._probe(deadline)
+        except ConsoleTimeoutError:
+            raise self._late(limit, f"no line of the console matched '{declared.console}'") from None
+        except ready.ProbeTimeoutError as error:
+            raise self._late(limit, error.seen) from None
+        self._running.mark("ready")
+        if not self._running.ended:
+            self._update(state="ready")
+
+    def wait_for_console(self, pattern: str, timeout: float = 60.0, *, since: int = 0) -> Found:
+        """The first match on the console behind `since`; ends at once where the machine does."""
+        try:
+            return self._running.console.wait_for(pattern, timeout, since=since, watch=self._watch)
+        except ConsoleTimeoutError:
+            message = f"No line of the console of '{self.name}' matched '{pattern}' within {timeout:g} s."
+            raise self._failed(message) from None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end; the guest program's exit status.
+
+        Raises MachineError where the guest crashed or could not run the program, InstanceError where it was stopped
+        by force, TimeoutError after `timeout` seconds.
+        """
+        if not self._running.wait_end(timeout):
+            raise TimeoutError(f"the instance '{self.name}' still runs after {timeout:g} s")
+        self._running.console.drain()
+        return self._judge()
+
+    def stop(self, timeout: float | None = None) -> Stopped:
+        """Ask the guest to end, after `timeout` seconds (the options') tell QEMU to quit, then kill it.
+
+        Returns what it took; `ended`: it had ended already.
+        """
+        running = self._running
+        if running.ended:
+            return "ended"
+        limit = self._options.stop_timeout if timeout is None else timeout
+        running.send("stop")
+        took: Stopped = "asked"
+        if not running.wait_end(limit):
+            took = self._stopped = "quit"
+            with contextlib.suppress(MachineError):
+                running.monitor.execute("quit", timeout=2.0)
+            if not running.wait_end(2.0):
+                took = self._stopped = "killed"
+                running.process.kill()
+                running.wait_end(10.0)
+        return took
+
+    def kill(self) -> None:
+        """End QEMU by SIGKILL, as a power cut would."""
+        self._stopped = "killed"
+        self._running.process.kill()
+        self._running.wait_end(10.0)
+
+    def stats(self) -> Stats:
+        used = self._running.usage()
+        return Stats(used.cpu, used.resident, dict(self._running.marks))
+
+    def close(self) -> None:
+        """Kill QEMU if it still runs; free the name, the volumes, the threads. May be called twice."""
+        if not self._running.ended:
+            self._stopped = self._stopped or "killed"
+        self._running.close()
+
+    def __enter__(self) -> Instance:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _learn_ports(self) -> None:
+        if not self.plan.ports:
+            return
+        try:
+            usernet = self._running.monitor.execute("human-monitor-command", {"command-line": "info usernet"})
+        except MachineError as error:
+            if not self._running.wait_end(2.0):
+                raise
+            refused = refused_port(self._running.stderr())
+            raise refused or self._failed(failure.end_message(self._running)) from error
+        self.ports = parse_forwards(str(usernet), self.plan.ports)
+        self._update(ports=self.ports, urls={name: self.url(name) for name in self.ports})
+
+    def _probe(self, deadline: float) -> None:
+        declared = self.plan.ready
+        port = next(port for port in self.plan.ports if port.name == declared.port)
+        number = self.ports[port.name]
+        if declared.kind == "http":
+            ready.wait_for_http(number, declared.path or "/", deadline, self._pause)
+        elif port.protocol == "tcp":
+            ready.wait_for_port(number, deadline, self._pause, lambda: self._guest_took(number))
+        # Nothing says that a guest listens on a UDP port: there, ready is when the program was started.
+
+    def _guest_took(self, number: int) -> bool:
+        usernet = self._running.monitor.execute("human-monitor-command", {"command-line": "info usernet"})
+        return guest_took_connection(str(usernet), number)
+
+    def _until(self, reached: Any, deadline: float, otherwise: str) -> None:
+        while not reached():
+            self._watch()
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise ready.ProbeTimeoutError(otherwise)
+            self._running.pause(min(remaining, 0.25))
+
+    def _pause(self, seconds: float) -> None:
+        self._watch()
+        if seconds > 0:
+            self._running.pause(seconds)
+            self._watch()
+
+    def _watch(self) -> None:
+        """Raise where waiting has no more sense: QEMU ended, or the guest said that it gave up or is done."""
+        running = self._running
+        report = running.report
+        given_up = report.failure or report.panic
+        if not (running.ended or given_up or report.status is not None):
+            return
+        running.wait_end(5.0)
+        if self.plan.ready.kind == "exit" and report.status is not None:
+            return
+        if report.status is not None:
+            raise self._failed(f"The program ended with status {report.status} before the machine was ready.")
+        self._judge()
+        raise self._failed(failure.end_message(running))
+
+    def _judge(self) -> int:
+        """The program's exit status, or the error that the end was."""
+        status = self._running.report.status
+        if status is not None:
+            return status
+        if self._stopped is not None:
+            raise InstanceError(
+                f"The instance '{self.name}' was ended by force before its program had ended.", instance=self.name
+            )
+        raise self._failed(failure.end_message(self._running))
+
+    def _late(self, limit: float, seen: str) -> MachineError:
+        return self._failed(f"The machine '{self.name}' was not ready within {limit:g} s: {seen}.")
+
+    def _failed(self, message: str) -> MachineError:
+        evidence = failure.evidence_of(self._running, self._by_hand, self.directory)
+        return MachineError(message, hint=failure.hint_for(evidence), evidence=evidence)
+
+    def _update(self, **changes: Any) -> None:
+        self._record = msgspec.structs.replace(self._record, **changes)
+        with contextlib.suppress(OSError):
+            self._claim.write(self._record)
+
+    def _request(self, line: str) -> str:
+        word, _, rest = line.partition(" ")
+        if word != "stop":
+            return "unknown"
+        try:
+            return self.stop(float(rest))
+        except ValueError:
+            return "unknown"
+
+    def _finish(self) -> None:
+        """QEMU has ended: write down how, then let go of the name and the volumes."""
+        status = self._running.report.status
+        failed = "" if status is not None or self._stopped is not None else failure.end_message(self._running)
+        self._update(state="failed" if failed else "ended", status=status, ended=time.time(), failure=failed)
+        with contextlib.suppress(OSError):
+            (self.directory / "owner.sock").unlink(missing_ok=True)
+        self._held.close()
+
+
+def _place(plan: Plan, image: Image, options: Options) -> Place:
+    folder = Path(options.volumes).absolute() if options.volumes else None
+    return Place(options.name or plan.composition, folder, Path(image.project) if image.project else None)
+
+
+def _launch(
+    image: Image, options: Options, qemu: str, choice: Choice, settings: Path, volumes: Mapping[str, str]
+) -> Launch:
+    asked = options.settings
+    return Launch(
+        kernel=image.kernel, rootfs=image.rootfs, settings=str(settings), qemu=qemu, accelerator=choice.name,
+        memory=options.memory, cpus=options.cpus, ports=dict(options.ports), volumes=volumes,
+        address=asked.address or "", gateway=asked.gateway or "", nameserver=asked.nameserver or "",
+    )  # fmt: skip
+
+
+def _write_settings(path: Path, plan: Plan, options: Options) -> None:
+    """The settings may hold secrets: the file is readable for this user only, from its first byte."""
+    encoded = encode_settings(settings_of(plan, options.settings))
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(encoded)
+
+
+def _check_ports(plan: Plan, options: Options) -> None:
+    names = {port.name for port in plan.ports}
+    for name, number in options.ports:
+        if name not in names:
+            raise _unknown_port(plan, name)
+        if not 0 <= number <= 65535:
+            raise UsageError(f"'{number}' is not a port.", hint="A port is a number from 1 to 65535; 0: any free one.")
+
+
+def _unknown_port(plan: Plan, name: str) -> RumpelError:
+    known = ", ".join(f"'{port.name}'" for port in plan.ports)
+    return UsageError(
+        f"The composition '{plan.composition}' has no port named '{name}'.",
+        hint=f"Its ports are: {known}." if known else "It has no ports.",
+    )

@@ -1,0 +1,148 @@
+"""QEMU as a process: it ends with its owner, and what it used is known afterwards.
+
+The kernel's parent-death signal is tied to the thread that forked, so one thread that lives as long as this process
+does all the starting (prctl(2), PR_SET_PDEATHSIG). `setpriv` sets the signal and becomes a shell, which looks whether
+its parent is still the owner - it may have died before the signal was set - and becomes QEMU: no process remains
+between, and the process id is QEMU's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from rumpel.errors import HostError
+
+_GUARD = 'test "$PPID" = "$0" || exit 125; exec "$@"'
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What QEMU used: CPU time in seconds (user and system), resident memory in bytes (the peak once it has ended)."""
+
+    cpu: float = 0.0
+    resident: int = 0
+
+
+def find_qemu(program: str) -> str:
+    """The full path of QEMU; raises HostError with the line to paste where there is none."""
+    path = shutil.which(program)
+    if path is None:
+        raise HostError(
+            f"QEMU is not installed: there is no program '{program}'.",
+            hint="Install it with: apt-get install qemu-system-x86",
+        )
+    return path
+
+
+class Process:
+    """A started program that is killed when this process ends. Reaped by `reap`, once `pidfd` is readable."""
+
+    def __init__(self, command: Sequence[str], *, descriptors: Sequence[int], stderr: Path) -> None:
+        with stderr.open("wb") as errors:
+            self._popen = _spawner().run(command, tuple(descriptors), errors.fileno())
+        self.pid = self._popen.pid
+        self.pidfd = os.pidfd_open(self.pid)
+        self.status: int | None = None
+        self._final = Usage()
+
+    def reap(self) -> int:
+        """Wait for the end; the exit status (negative: the signal)."""
+        if self.status is None:
+            _, status, used = os.wait4(self.pid, 0)
+            self._final = Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+            self.status = os.waitstatus_to_exitcode(status)
+            self._popen.returncode = self.status
+            os.close(self.pidfd)
+        return self.status
+
+    def kill(self) -> None:
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def usage(self) -> Usage:
+        """CPU time and resident memory now, or in all once it has ended."""
+        if self.status is not None:
+            return self._final
+        return usage_of(self.pid)
+
+
+def usage_of(pid: int) -> Usage:
+    """CPU time and resident memory of a running process; zeros where it is gone (proc(5), /proc/PID/stat)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return Usage()
+    return Usage((int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE)
+
+
+def start_time_of(pid: int) -> int:
+    """When a process started, in clock ticks since boot: with the pid it names one process. 0: there is none."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0
+
+
+@dataclass(frozen=True)
+class _Job:
+    command: tuple[str, ...]
+    descriptors: tuple[int, ...]
+    stderr: int
+    result: Future[subprocess.Popen[bytes]]
+
+
+class _Spawner:
+    """The thread that forks. It ends only with the process."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="rumpel-spawner", daemon=True).start()
+
+    def run(self, command: Sequence[str], descriptors: tuple[int, ...], stderr: int) -> subprocess.Popen[bytes]:
+        guarded = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", _GUARD, str(self.owner), *command)
+        job = _Job(guarded, descriptors, stderr, Future())
+        self._jobs.put(job)
+        try:
+            return job.result.result()
+        except FileNotFoundError as error:
+            raise HostError(
+                "The program 'setpriv', which ties QEMU's life to its owner's, is not installed.",
+                hint="Install it with: apt-get install util-linux",
+            ) from error
+
+    def _work(self) -> None:
+        while True:
+            job = self._jobs.get()
+            try:
+                popen = subprocess.Popen(
+                    job.command, stdin=subprocess.DEVNULL, stdout=job.stderr, stderr=job.stderr,
+                    pass_fds=job.descriptors, process_group=0,
+                )  # fmt: skip
+                job.result.set_result(popen)
+            except BaseException as error:
+                job.result.set_exception(error)
+
+
+_lock = threading.Lock()
+_current: list[_Spawner] = []
+
+
+def _spawner() -> _Spawner:
+    with _lock:
+        if not _current or _current[0].owner != os.getpid():  # a forked child has the object but not the thread
+            _current[:] = [_Spawner()]
+        return _current[0]
