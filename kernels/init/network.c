@@ -1,0 +1,140 @@
+#define _GNU_SOURCE 1
+#include "network.h"
+
+#include "lease.h"
+#include "report.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <net/route.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DEVICE_DEADLINE_MS = 5000, DEVICE_POLL_MS = 2 };
+
+static void bring_up(int fd, const char *name)
+{
+    struct ifreq request = {0};
+    memcpy(request.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
+    if (ioctl(fd, SIOCGIFFLAGS, &request) == 0) {
+        request.ifr_flags |= IFF_UP;
+        if (ioctl(fd, SIOCSIFFLAGS, &request) == 0)
+            return;
+    }
+    fail("The network device '%s' could not be brought up: %s.", name, strerror(errno));
+}
+
+/* The device with the smallest index that is an Ethernet device; false where there is none now. */
+static bool find_device(int fd, struct ifreq *device)
+{
+    bool found = false;
+    int smallest = 0;
+    struct if_nameindex *all = if_nameindex();
+    for (struct if_nameindex *at = all; at != NULL && at->if_index != 0; at++) {
+        struct ifreq request = {0};
+        memcpy(request.ifr_name, at->if_name, strnlen(at->if_name, IFNAMSIZ - 1));
+        if (ioctl(fd, SIOCGIFHWADDR, &request) != 0 || request.ifr_hwaddr.sa_family != 1 /* ARPHRD_ETHER */)
+            continue;
+        if (found && (int)at->if_index > smallest)
+            continue;
+        found = true;
+        smallest = (int)at->if_index;
+        *device = request;
+    }
+    if_freenameindex(all);
+    return found;
+}
+
+static struct sockaddr internet(uint32_t address)
+{
+    struct sockaddr_in result = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+    struct sockaddr plain;
+    memcpy(&plain, &result, sizeof plain);
+    return plain;
+}
+
+static void set_address(int fd, const char *name, const struct settings *settings)
+{
+    struct ifreq request = {0};
+    memcpy(request.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
+    request.ifr_addr = internet(settings->address);
+    if (ioctl(fd, SIOCSIFADDR, &request) == 0) {
+        request.ifr_netmask = internet(UINT32_MAX << (32 - settings->prefix));
+        if (ioctl(fd, SIOCSIFNETMASK, &request) == 0)
+            return;
+    }
+    fail("The address of the network device '%s' could not be set: %s.", name, strerror(errno));
+}
+
+static void set_gateway(int fd, uint32_t gateway)
+{
+    struct rtentry route = {
+        .rt_dst = internet(0),
+        .rt_genmask = internet(0),
+        .rt_gateway = internet(gateway),
+        .rt_flags = RTF_UP | RTF_GATEWAY,
+    };
+    if (gateway != 0 && ioctl(fd, SIOCADDRT, &route) != 0)
+        fail("The gateway could not be set: %s.", strerror(errno));
+}
+
+static void write_file(const char *path, int flags, const char *text)
+{
+    if (mkdir("/etc", 0755) != 0 && errno != EEXIST)
+        fail("The folder '/etc' could not be created: %s.", strerror(errno));
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644);
+    if (fd < 0 && errno == EEXIST)
+        return;
+    size_t size = strlen(text);
+    if (fd < 0 || write(fd, text, size) != (ssize_t)size)
+        fail("The file '%s' could not be written: %s.", path, strerror(errno));
+    close(fd);
+}
+
+static void write_names(const struct settings *settings)
+{
+    char text[256];
+    struct in_addr server = {htonl(settings->nameserver)};
+    snprintf(text, sizeof text, "127.0.0.1 localhost\n::1 localhost\n");
+    if (settings->hostname != NULL)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "127.0.1.1 %s\n", settings->hostname);
+    write_file("/etc/hosts", O_EXCL, text);
+    if (settings->nameserver == 0)
+        return;
+    snprintf(text, sizeof text, "nameserver %s\n", inet_ntoa(server));
+    write_file("/etc/resolv.conf", O_TRUNC, text);
+}
+
+void set_up_network(struct settings *settings)
+{
+    struct ifreq device = {0};
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0) {
+        if (settings->net == SETTINGS_NET_NONE)
+            return; /* a kernel without a network */
+        fail("The network cannot be set up: %s.", strerror(errno));
+    }
+    bring_up(fd, "lo");
+    if (settings->net != SETTINGS_NET_NONE) {
+        for (int waited = 0; !find_device(fd, &device); waited += DEVICE_POLL_MS) {
+            if (waited >= DEVICE_DEADLINE_MS)
+                fail("The setting 'net' asks for a network, but there is no network device.");
+            nanosleep(&(struct timespec){0, DEVICE_POLL_MS * 1000000}, NULL);
+        }
+        bring_up(fd, device.ifr_name);
+        if (settings->net == SETTINGS_NET_DHCP)
+            obtain_lease(device.ifr_name, (const unsigned char *)device.ifr_hwaddr.sa_data, settings);
+        set_address(fd, device.ifr_name, settings);
+        set_gateway(fd, settings->gateway);
+    }
+    write_names(settings);
+    close(fd);
+}

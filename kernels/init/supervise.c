@@ -1,0 +1,222 @@
+#define _GNU_SOURCE 1
+#include "supervise.h"
+
+#include "report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { GRACE_MS = 10000 };
+
+struct program {
+    pid_t pid;
+    int status; /* of waitpid */
+    bool ended;
+    int64_t kill_at; /* milliseconds; 0: it was not asked to end */
+};
+
+/* What has arrived of a control line from the host. */
+struct line {
+    char bytes[CONTROL_LINE];
+    size_t length;
+    bool too_long;
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Arguments or environment end with NULL for execve. */
+static char *argv[SETTINGS_ARGUMENTS + 2];
+static char *envp[SETTINGS_ENVIRONMENT + 3];
+
+static bool has_variable(const struct settings *settings, const char *prefix)
+{
+    for (size_t i = 0; i < settings->environment_count; i++)
+        if (strncmp(settings->environment[i], prefix, strlen(prefix)) == 0)
+            return true;
+    return false;
+}
+
+/* execve takes char *const[] for historical reasons; nothing is written through these pointers. */
+static void fill_vectors(const struct settings *settings)
+{
+    size_t at = 0;
+    argv[at++] = (char *)(uintptr_t)settings->program;
+    for (size_t i = 0; i < settings->argument_count; i++)
+        argv[at++] = (char *)(uintptr_t)settings->arguments[i];
+    at = 0;
+    if (!has_variable(settings, "PATH="))
+        envp[at++] = (char *)(uintptr_t) "PATH=/usr/local/bin:/usr/bin:/bin";
+    if (!has_variable(settings, "HOME="))
+        envp[at++] = (char *)(uintptr_t) "HOME=/tmp";
+    for (size_t i = 0; i < settings->environment_count; i++)
+        envp[at++] = (char *)(uintptr_t)settings->environment[i];
+}
+
+/* In the child: becomes the program. Writes errno to `report`, which closes on success, and ends. */
+static void become_program(const struct settings *settings, int report)
+{
+    sigset_t none;
+    int null = open("/dev/null", O_RDONLY);
+
+    sigemptyset(&none);
+    setsid();
+    if (null >= 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO && chdir("/") == 0 &&
+        sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
+        if (null != STDIN_FILENO)
+            close(null);
+        execve(settings->program, argv, envp);
+    }
+    int why = errno;
+    if (write(report, &why, sizeof why) != sizeof why)
+        _exit(126);
+    _exit(127);
+}
+
+static pid_t start(const struct settings *settings)
+{
+    int report[2], why = 0;
+
+    fill_vectors(settings);
+    if (pipe2(report, O_CLOEXEC) != 0)
+        fail("'%s' cannot be started: %s.", settings->program, strerror(errno));
+    pid_t pid = fork();
+    if (pid < 0)
+        fail("'%s' cannot be started: %s.", settings->program, strerror(errno));
+    if (pid == 0)
+        become_program(settings, report[1]);
+    close(report[1]);
+    ssize_t size;
+    do
+        size = read(report[0], &why, sizeof why);
+    while (size < 0 && errno == EINTR);
+    close(report[0]);
+    if (size != 0) {
+        waitpid(pid, NULL, 0);
+        fail("'%s' cannot be started: %s.", settings->program, strerror(why));
+    }
+    return pid;
+}
+
+/* Reaps every process that has ended; the others are orphans that the program left. */
+static void reap(struct program *program)
+{
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        if (pid == program->pid) {
+            program->ended = true;
+            program->status = status;
+        }
+    }
+}
+
+static void obey(const char *line, struct program *program)
+{
+    if (strcmp(line, "stop") != 0) {
+        say("The host sent a control line that is not known.");
+        return;
+    }
+    if (program->kill_at != 0)
+        return; /* asked already */
+    program->kill_at = now_ms() + GRACE_MS;
+    kill(-program->pid, SIGTERM);
+}
+
+/* Takes what the host has sent. False where the channel is gone. */
+static bool read_control(int fd, struct line *line, struct program *program)
+{
+    char bytes[CONTROL_LINE];
+    ssize_t size = read(fd, bytes, sizeof bytes);
+
+    if (size <= 0)
+        return size < 0 && (errno == EAGAIN || errno == EINTR);
+    for (ssize_t i = 0; i < size; i++) {
+        if (bytes[i] == '\n') {
+            line->bytes[line->length] = '\0';
+            if (line->too_long)
+                say("The host sent a control line that is longer than %d bytes.", CONTROL_LINE);
+            else
+                obey(line->bytes, program);
+            line->length = 0;
+            line->too_long = false;
+        } else if (line->length == sizeof line->bytes - 1) {
+            line->too_long = true;
+        } else {
+            line->bytes[line->length++] = bytes[i];
+        }
+    }
+    return true;
+}
+
+static void watch(struct program *program)
+{
+    static struct line line;
+    struct signalfd_siginfo signals[8];
+    sigset_t child;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    int ended = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (ended < 0)
+        fail("The program cannot be watched: %s.", strerror(errno));
+    struct pollfd watched[2] = {{ended, POLLIN, 0}, {report_control(), POLLIN, 0}};
+    for (reap(program); !program->ended; reap(program)) {
+        int64_t left = program->kill_at == 0 ? -1 : program->kill_at - now_ms();
+        if (program->kill_at != 0 && left <= 0) {
+            say("The program did not end within %d seconds after it was asked to; it is killed.", GRACE_MS / 1000);
+            kill(-program->pid, SIGKILL);
+            kill(program->pid, SIGKILL);
+            program->kill_at = INT64_MAX;
+            left = -1;
+        }
+        if (left > 60000)
+            left = 60000;
+        if (poll(watched, 2, (int)left) < 0 && errno != EINTR)
+            fail("The program cannot be watched: %s.", strerror(errno));
+        if (watched[0].revents != 0)
+            while (read(ended, signals, sizeof signals) > 0)
+                continue;
+        if (watched[1].revents != 0 && !read_control(watched[1].fd, &line, program))
+            watched[1].fd = -1;
+    }
+    close(ended);
+}
+
+/* Kills what the program left behind: an open file would keep its volume from being unmounted. */
+static void clear(void)
+{
+    kill(-1, SIGKILL);
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+        continue;
+}
+
+int supervise(const struct settings *settings)
+{
+    struct program program = {0};
+    sigset_t child;
+
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &child, NULL);
+    program.pid = start(settings);
+    tell("start");
+    watch(&program);
+    clear();
+    if (!WIFSIGNALED(program.status))
+        return WEXITSTATUS(program.status);
+    int signal = WTERMSIG(program.status);
+    say("The program was killed by signal %d (%s).", signal, strsignal(signal));
+    return 128 + signal;
+}
