@@ -1,0 +1,302 @@
+"""A plan to nodes of the build: which step makes which file out of which files. Decides nothing that a plan decided."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rumpel.build.cprogram import Archive, Compile, Link, PrepareSource, shown
+from rumpel.build.kernel_debian import CollectModules, ExtractKernel
+from rumpel.build.manifest import Place, ReplacedSource, WriteManifest, WritePlan
+from rumpel.build.modules import WantedModule
+from rumpel.build.rootfs import PlacedFile, Placement, RootFilesystem, check_collisions, component_files
+from rumpel.build.step import AnyPath, ProjectPath, Step, TreePath, Workspace
+from rumpel.build.toolchain import Toolchain
+from rumpel.errors import BuildError
+from rumpel.resolve.plan import CBuild, Component, Plan, Source
+from rumpel.resolve.settings import settings_of
+
+Node = Any  # SCons has no types
+
+PARTS = "build/parts"
+
+
+def image_folder(plan: Plan) -> str:
+    """Where a plan's image is built, relative to the project's root."""
+    return f"build/{plan.composition}/{plan.kernel.name}-{plan.machine.name}"
+
+
+@dataclass
+class Declarer:
+    """Declares plans in one SCons environment. Pieces that several compositions share are declared once."""
+
+    env: Any
+    workspace: Workspace
+    tools: Toolchain
+    count: int = 0
+    _shared: dict[str, list[Node]] = field(default_factory=dict)
+
+    def plan(self, plan: Plan) -> Node:
+        """Declare all of `plan`; the node of its manifest."""
+        folder = image_folder(plan)
+        check_program(plan)
+        unstripped, stripped = self._program(plan, folder)
+        placed = [_program_file(plan)]
+        for component in plan.components:
+            placed += component_files(self.workspace, component)
+        init = self._init(plan)
+        if init:
+            placed.append(PlacedFile(target="/init", owner=_kernel_part(plan), mode=stat.S_IFREG | 0o755))
+        check_collisions(placed)
+        sources: list[Node] = []
+        placements = []
+        for file in placed:
+            number = -1
+            if not file.link:
+                number = len(sources)
+                built = stripped if file.target == placed[0].target else init[1] if file.target == "/init" else None
+                sources.append(built if built is not None else self.env.File(str(file.path)))
+            placements.append(
+                Placement(target=file.target, owner=file.owner, mode=file.mode, source=number, link=file.link)
+            )
+        kernel, modules = self._kernel(plan, folder)
+        rootfs, contents = self._step(
+            RootFilesystem(
+                part=f"composition/{plan.composition}",
+                kernel=_kernel_part(plan),
+                placements=tuple(placements),
+                folders=tuple(volume.mount for volume in plan.volumes),
+                settings=settings_of(plan),
+                has_modules=bool(modules),
+            ),
+            [*sources, *modules],
+            [f"{folder}/rootfs.cpio", f"{folder}/parts/contents.json"],
+        )
+        written = self._step(
+            WritePlan(part=f"composition/{plan.composition}", json=plan.to_json().decode()), [], [f"{folder}/plan.json"]
+        )
+        manifest = self._step(
+            WriteManifest(
+                part=f"composition/{plan.composition}",
+                composition=plan.composition,
+                tools=self.tools,
+                substitutions=tuple(
+                    ReplacedSource(source=source.name, pinned=source.pinned_version, used=source.version)
+                    for source in plan.sources
+                    if source.pinned_version
+                ),
+            ),
+            [kernel, rootfs, *written, contents, unstripped, *init[:1]],
+            [f"{folder}/manifest.json"],
+        )
+        return manifest[0]
+
+    def _step(self, step: Step, sources: list[Node], targets: list[str], **settings: Any) -> list[Node]:
+        """Declare one step. The signature is a node of its own, so that SCons can say that it changed."""
+        builder = self.env.CObject if isinstance(step, Compile) and step.own else self.env.Step
+        nodes: list[Node] = builder(targets, sources, STEP=step, **settings)
+        signature = hashlib.sha256(step.signature().encode()).hexdigest()
+        self.env.Depends(nodes, self.env.Value(f"{type(step).__name__} {signature}"))
+        self.count += 1
+        return nodes
+
+    def _file(self, path: str) -> Node:
+        return self.env.File(str(self.workspace.locate(path)))
+
+    def _once(self, key: str, step: Step, sources: list[Node], targets: list[str], **settings: Any) -> list[Node]:
+        """Declare a shared piece; a second declaration with the same step is the same piece."""
+        full = f"{key} {step.signature()}"
+        if full not in self._shared:
+            self._shared[full] = self._step(step, sources, targets, **settings)
+        return self._shared[full]
+
+    # Programs
+
+    def _program(self, plan: Plan, folder: str) -> tuple[Node, Node]:
+        program = next(component for component in plan.components if component.role == "program")
+        name = Path(program.entry).name
+        objects: list[Node] = []
+        for component in plan.components:
+            if component.c is not None and not component.c.sysroot:
+                objects += self._objects(plan, component, folder)
+        step = Link(part=f"component/{program.name}", tools=self.tools, sysroot=sysroot_of(plan))
+        nodes = self._step(step, objects, [f"{folder}/debug/{name}", f"{folder}/parts/{name}"])
+        return nodes[0], nodes[1]
+
+    def _objects(self, plan: Plan, component: Component, folder: str) -> list[Node]:
+        """A component's own sources as objects, which are linked whole: a handler adds itself by a linker section
+        that no other object refers to. What comes from a source package as an archive, taken from as needed."""
+        assert component.c is not None
+        build = component.c
+        part = f"component/{component.name}"
+        own = [self._own_source(component, source) for source in build.sources]
+        result = [self._object(plan, component, part, source, True) for source in own]
+        foreign = []
+        for name in build.source_files:
+            foreign.append(self._object(plan, component, part, self._foreign_source(plan, component, name), False))
+        if foreign:
+            archive = f"{PARTS}/{component.name}/lib{component.name}.a"
+            result += self._once(archive, Archive(part=part, tools=self.tools), foreign, [archive])
+        return result
+
+    def _own_source(self, component: Component, name: str) -> ProjectPath:
+        path = f"{component.directory}/{name}"
+        if not self.workspace.locate(path).is_file():
+            raise BuildError(
+                f"The component '{component.name}' names the source '{name}', but there is no file '{path}'.",
+                hint=f"Create it, or correct 'c.sources' in {component.directory}/component.yaml.",
+            )
+        return ProjectPath(project_path=path)
+
+    def _foreign_source(self, plan: Plan, component: Component, name: str) -> AnyPath:
+        build = component.c
+        if build is not None and build.prepare is not None and name in build.prepare.outputs:
+            self._prepared(plan, component)
+            return ProjectPath(project_path=f"{PARTS}/{component.name}/prepared/{name}")
+        return TreePath(source=source_of(plan, component), path=name)
+
+    def _object(self, plan: Plan, component: Component, part: str, source: AnyPath, own: bool) -> Node:
+        assert component.c is not None
+        include, prepared = self._include(plan, component)
+        step = Compile(
+            part=part,
+            tools=self.tools,
+            sysroot=sysroot_of(plan),
+            source=source,
+            include=include,
+            flags=component.c.flags,
+            defines=component.c.defines,
+            own=own,
+        )
+        name = source.project_path.removeprefix(f"{component.directory}/") if own else shown(source)  # type: ignore[union-attr]
+        target = f"{PARTS}/{component.name}/{Path(name.removeprefix(f'{PARTS}/{component.name}/')).with_suffix('.o')}"
+        is_file = isinstance(source, ProjectPath)
+        sources = [self._file(source.project_path)] if is_file else []  # type: ignore[union-attr]
+        folders = [str(self.workspace.locate(path.project_path)) for path in include if isinstance(path, ProjectPath)]
+        node = self._once(target, step, sources, [target], CPPPATH=folders)[0]
+        if prepared:
+            self.env.Depends(node, prepared)
+        return node
+
+    def _include(self, plan: Plan, component: Component) -> tuple[tuple[AnyPath, ...], list[Node]]:
+        """The folders of headers of a component and of every library that it uses; and the headers to be made."""
+        folders: list[AnyPath] = []
+        prepared: list[Node] = []
+        for user in (component, *(other for other in plan.components if other.name in component.headers)):
+            build = user.c or CBuild()
+            if build.sysroot:
+                continue
+            folders += [ProjectPath(project_path=f"{user.directory}/{name}") for name in build.include]
+            if build.prepare is not None:
+                prepared += self._prepared(plan, user)
+                base = f"{PARTS}/{user.name}/prepared"
+                folders += [
+                    ProjectPath(project_path=base if name == "." else f"{base}/{name}") for name in build.source_include
+                ]
+            folders += [TreePath(source=source_of(plan, user), path=name) for name in build.source_include]
+        return tuple(dict.fromkeys(folders)), prepared
+
+    def _prepared(self, plan: Plan, component: Component) -> list[Node]:
+        assert component.c is not None and component.c.prepare is not None
+        step = PrepareSource(
+            part=f"component/{component.name}",
+            source=source_of(plan, component),
+            commands=component.c.prepare.commands,
+            outputs=component.c.prepare.outputs,
+        )
+        base = f"{PARTS}/{component.name}/prepared"
+        return self._once(base, step, [], [f"{base}/{name}" for name in step.outputs])
+
+    def _init(self, plan: Plan) -> list[Node]:
+        """The init program, unstripped and stripped; empty where the kernel needs none."""
+        part = _kernel_part(plan)
+        objects = []
+        for path in plan.kernel.init:
+            if not self.workspace.locate(path).is_file():
+                raise BuildError(
+                    f"The kernel '{plan.kernel.name}' names the init source '{path}', but there is no such file."
+                )
+            folder = str(Path(path).parent)
+            step = Compile(
+                part=part,
+                tools=self.tools,
+                sysroot=sysroot_of(plan),
+                source=ProjectPath(project_path=path),
+                include=(ProjectPath(project_path=folder),),
+            )
+            target = f"{PARTS}/init/{Path(path).with_suffix('.o').name}"
+            objects += self._once(
+                target, step, [self._file(path)], [target], CPPPATH=[str(self.workspace.locate(folder))]
+            )
+        if not objects:
+            return []
+        link = Link(part=part, tools=self.tools, sysroot=sysroot_of(plan))
+        return self._once("init", link, objects, [f"{PARTS}/init/debug/init", f"{PARTS}/init/init"])
+
+    # Kernels
+
+    def _kernel(self, plan: Plan, folder: str) -> tuple[Node, list[Node]]:
+        if plan.kernel.recipe != "debian":
+            raise BuildError(
+                f"The kernel '{plan.kernel.name}' has the recipe '{plan.kernel.recipe}', which cannot be built yet.",
+                hint="The recipe that can be built: 'debian'.",
+            )
+        part = _kernel_part(plan)
+        source = named_source(plan, plan.kernel.sources, f"kernel '{plan.kernel.name}'")
+        shared = f"{PARTS}/kernel-{plan.kernel.name}/kernel"
+        extracted = self._once(shared, ExtractKernel(part=part, source=source), [], [shared])
+        kernel = self._step(Place(part=part, name=f"{folder}/kernel"), extracted, [f"{folder}/kernel"])
+        self.env.NoCache(kernel)
+        wanted = tuple(
+            WantedModule(driver=driver.name, module=module) for driver in plan.drivers for module in driver.modules
+        )
+        if not wanted:
+            return kernel[0], []
+        step = CollectModules(part=part, source=source, wanted=wanted)
+        return kernel[0], self._step(step, [], [f"{folder}/parts/modules.tar"])
+
+
+def check_program(plan: Plan) -> None:
+    """Raises BuildError where the plan has no program that can be built."""
+    programs = [component for component in plan.components if component.role == "program"]
+    if len(programs) != 1 or programs[0].c is None:
+        raise BuildError(
+            f"The composition '{plan.composition}' has {len(programs)} programs of kind 'c'; one is needed.",
+            hint="Name exactly one component with the role 'program' in 'components'.",
+        )
+
+
+def named_source(plan: Plan, names: tuple[str, ...], what: str) -> Source:
+    """The first of `names` among the plan's sources."""
+    for source in plan.sources:
+        if source.name in names:
+            return source
+    raise BuildError(f"The {what} has no source in the plan.", hint="Name it under 'sources' in its description file.")
+
+
+def source_of(plan: Plan, component: Component) -> Source:
+    """The source package of a component."""
+    return named_source(plan, component.sources, f"component '{component.name}'")
+
+
+def sysroot_of(plan: Plan) -> Source:
+    """The C library that programs of this plan are linked against."""
+    for component in plan.components:
+        if component.c is not None and component.c.sysroot:
+            return source_of(plan, component)
+    raise BuildError(
+        f"The composition '{plan.composition}' has no C library.",
+        hint="Add a component with 'c: {sysroot: true}' to the libraries of its program, such as 'musl'.",
+    )
+
+
+def _program_file(plan: Plan) -> PlacedFile:
+    program = next(component for component in plan.components if component.role == "program")
+    return PlacedFile(target=program.entry, owner=f"component/{program.name}", mode=stat.S_IFREG | 0o755)
+
+
+def _kernel_part(plan: Plan) -> str:
+    return f"kernel/{plan.kernel.name}"

@@ -1,0 +1,143 @@
+"""The manifest of an image: every file of it with its digest, and what made it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import msgspec
+
+from rumpel.build.kernel_debian import kernel_format
+from rumpel.build.step import Step, Workspace
+from rumpel.build.toolchain import Toolchain
+from rumpel.errors import BuildError
+from rumpel.resolve.plan import Frozen
+
+MANIFEST_SCHEMA = 1
+
+
+class ImageFile(Frozen, frozen=True):
+    """One file of an image: `path` relative to the image's folder, `size` in bytes.
+
+    `format` is `pvh` or `bzimage` for a kernel, `cpio` for a root filesystem, `elf` for a program with debugging
+    information, `json` for data.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    format: Literal["pvh", "bzimage", "cpio", "elf", "json"]
+
+
+class Content(Frozen, frozen=True):
+    """One entry of the root filesystem: `path` absolute in the guest, `owner` the part that brought it."""
+
+    path: str
+    kind: str
+    mode: int
+    owner: str
+    size: int
+    sha256: str
+
+
+class ReplacedSource(Frozen, frozen=True):
+    """A source whose pinned version was gone, and the version taken instead."""
+
+    source: str
+    pinned: str
+    used: str
+
+
+class Manifest(Frozen, frozen=True):
+    """An image. `debug` are its programs with symbols, for backtraces; they are not part of what boots."""
+
+    schema: int
+    composition: str
+    kernel: ImageFile
+    rootfs: ImageFile
+    plan: ImageFile
+    debug: tuple[ImageFile, ...]
+    contents: tuple[Content, ...]
+    tools: Toolchain
+    substitutions: tuple[ReplacedSource, ...]
+
+    def to_json(self) -> bytes:
+        """The stable JSON form."""
+        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2) + b"\n"
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read `manifest.json`. Raises BuildError where there is none or it is not a manifest of this version."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except OSError as error:
+        raise BuildError(
+            f"The manifest '{path}' cannot be read: {error.strerror}.", hint="Build the image first: rumpel build NAME"
+        ) from error
+    except msgspec.DecodeError as error:
+        raise BuildError(
+            f"The file '{path}' is not a manifest of version {MANIFEST_SCHEMA}: {error}.",
+            hint="Build the image again: rumpel build NAME",
+        ) from error
+
+
+class WriteManifest(Step, frozen=True):
+    """`sources`: kernel, root filesystem, plan, contents, then the programs with symbols."""
+
+    verb: ClassVar[str] = "MANIFEST"
+    composition: str
+    tools: Toolchain
+    substitutions: tuple[ReplacedSource, ...]
+
+    def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
+        kernel, rootfs, plan, contents, *debug = sources
+        manifest = Manifest(
+            schema=MANIFEST_SCHEMA,
+            composition=self.composition,
+            kernel=_image_file(kernel, "kernel", kernel_format(kernel)),
+            rootfs=_image_file(rootfs, "rootfs.cpio", "cpio"),
+            plan=_image_file(plan, "plan.json", "json"),
+            debug=tuple(_image_file(path, f"debug/{path.name}", "elf") for path in debug),
+            contents=tuple(msgspec.json.decode(contents.read_bytes(), type=list[Content])),
+            tools=self.tools,
+            substitutions=self.substitutions,
+        )
+        targets[0].write_bytes(manifest.to_json())
+
+
+class WritePlan(Step, frozen=True):
+    """The plan's JSON, as it stands in the image's folder."""
+
+    verb: ClassVar[str] = "PLAN"
+    json: str
+
+    def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
+        targets[0].write_text(self.json, "utf-8")
+
+
+class Place(Step, frozen=True):
+    """A shared piece into an image's folder: a hard link where the filesystem allows it, else a copy."""
+
+    verb: ClassVar[str] = "PLACE"
+    name: str
+
+    @property
+    def subject(self) -> str:
+        return self.name
+
+    def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
+        import shutil
+
+        targets[0].unlink(missing_ok=True)
+        try:
+            targets[0].hardlink_to(sources[0])
+        except OSError:
+            shutil.copyfile(sources[0], targets[0])
+
+
+def _image_file(path: Path, name: str, form: Literal["pvh", "bzimage", "cpio", "elf", "json"]) -> ImageFile:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return ImageFile(path=name, sha256=digest, size=path.stat().st_size, format=form)

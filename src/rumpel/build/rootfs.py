@@ -1,0 +1,196 @@
+"""The root filesystem: what stands where, whose it is, and the archive of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tarfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+import msgspec
+
+from rumpel.build import cpio
+from rumpel.build.manifest import Content
+from rumpel.build.step import Step, Workspace, part_name
+from rumpel.errors import BuildError
+from rumpel.resolve.plan import Component, Frozen
+from rumpel.resolve.settings import Record, encode_settings
+
+SETTINGS_PATH = "/rumpel/settings"
+STANDARD_FOLDERS = ("/dev", "/proc", "/rumpel", "/run", "/sys", "/tmp")
+CONSOLE = cpio.Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
+
+
+class Placement(Frozen, frozen=True):
+    """A file of the root filesystem: where it goes, whose it is, and the number of the step's source that holds it.
+
+    `link` is the target of a symbolic link, which has no source (`source` is -1).
+    """
+
+    target: str
+    owner: str
+    mode: int
+    source: int = -1
+    link: str = ""
+
+
+class PlacedFile(Frozen, frozen=True):
+    """A placement before its source is numbered; `path` is the file on the host."""
+
+    target: str
+    owner: str
+    mode: int
+    path: Path | None = None
+    link: str = ""
+
+
+def component_files(workspace: Workspace, component: Component) -> list[PlacedFile]:
+    """The files that a component adds, folders walked, modes normalised to 0644 and 0755.
+
+    Raises BuildError for a file that does not exist, one that is neither file, folder nor link, and a symbolic
+    link that leads out of the component's folder tree.
+    """
+    owner = f"component/{component.name}"
+    placed: list[PlacedFile] = []
+    for entry in component.files:
+        source = workspace.locate(f"{component.directory}/{entry.source}")
+        if source.is_dir() and not source.is_symlink():
+            for path in sorted(_walk(source)):
+                target = PurePosixPath(entry.target) / path.relative_to(source).as_posix()
+                placed.append(_placed(owner, source, path, str(target), None))
+        elif source.exists() or source.is_symlink():
+            placed.append(_placed(owner, source.parent, source, entry.target, entry.mode))
+        else:
+            raise BuildError(
+                f"The {part_name(owner)} adds '{entry.source}', but there is no file or folder "
+                f"'{component.directory}/{entry.source}'.",
+                hint=f"Create it, or correct 'files' in {component.directory}/component.yaml.",
+            )
+    return placed
+
+
+def check_collisions(placed: Iterable[PlacedFile]) -> None:
+    """Raises BuildError where two files have one place, or a file stands where another needs a folder."""
+    owners = {SETTINGS_PATH: "kernel", **dict.fromkeys(STANDARD_FOLDERS, "kernel")}
+    files: dict[str, str] = {}
+    for file in placed:
+        other = files.get(file.target) or owners.get(file.target)
+        if other is not None:
+            raise BuildError(
+                f"'{file.target}' in the root filesystem is added twice: by {_who(other)} and by {_who(file.owner)}.",
+                hint="Give one of them another 'target', or take one of them out of the composition.",
+            )
+        files[file.target] = file.owner
+    for target, owner in files.items():
+        for parent in PurePosixPath(target).parents:
+            if str(parent) in files:
+                raise BuildError(
+                    f"'{parent}' in the root filesystem is a file of {_who(files[str(parent)])} "
+                    f"and a folder of {_who(owner)}.",
+                    hint="Give one of them another 'target'.",
+                )
+
+
+class RootFilesystem(Step, frozen=True):
+    """Files, settings and modules to a newc archive, and a list of what it holds and whose it is.
+
+    `sources`: the files that placements number; where `has_modules`, a tar of modules is the last. `targets`: the
+    archive, the list of contents as JSON.
+    """
+
+    verb: ClassVar[str] = "ROOTFS"
+    code: ClassVar[tuple[str, ...]] = ("cpio.py",)
+    kernel: str
+    placements: tuple[Placement, ...]
+    folders: tuple[str, ...]
+    settings: tuple[Record, ...]
+    has_modules: bool
+
+    def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
+        entries = {CONSOLE.path: CONSOLE}
+        owners: dict[str, str] = {}
+        for placement in self.placements:
+            entries[_relative(placement.target)] = _entry(placement, sources)
+            owners[_relative(placement.target)] = placement.owner
+        if self.has_modules:
+            for entry in _tar_entries(sources[-1]):
+                entries[entry.path] = entry
+                owners[entry.path] = self.kernel
+        settings = _relative(SETTINGS_PATH)
+        entries[settings] = cpio.Entry(settings, stat.S_IFREG | 0o644, encode_settings(self.settings))
+        for folder in (*STANDARD_FOLDERS, *self.folders):
+            entries.setdefault(_relative(folder), cpio.directory(_relative(folder)))
+        for path in list(entries):
+            for parent in PurePosixPath(path).parents:
+                if str(parent) != ".":
+                    entries.setdefault(str(parent), cpio.directory(str(parent)))
+        targets[0].write_bytes(cpio.archive(entries.values()))
+        contents = [_content(entry, owners.get(entry.path, self.part)) for entry in entries.values()]
+        contents.sort(key=lambda content: content.path)
+        targets[1].write_bytes(msgspec.json.format(msgspec.json.encode(contents, order="sorted"), indent=2) + b"\n")
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    for name, folders, names in os.walk(folder):
+        links = [Path(name, entry) for entry in folders if Path(name, entry).is_symlink()]
+        yield from (Path(name, entry) for entry in names)
+        yield from links
+
+
+def _placed(owner: str, tree: Path, path: Path, target: str, mode: int | None) -> PlacedFile:
+    if path.is_symlink():
+        link = str(path.readlink())
+        inside = path.resolve().is_relative_to(tree.resolve()) and not link.startswith("/")
+        if not inside:
+            raise BuildError(
+                f"The {part_name(owner)} adds the symbolic link '{path.name}', which leads out of its folder, "
+                f"to '{link}'.",
+                hint="Put the file itself there, or a relative link to a file in the same folder tree.",
+            )
+        return PlacedFile(target=target, owner=owner, mode=stat.S_IFLNK | 0o777, link=link)
+    if not path.is_file():
+        raise BuildError(f"The {part_name(owner)} adds '{path.name}', which is neither a file, a folder nor a link.")
+    if mode is None:
+        mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+    return PlacedFile(target=target, owner=owner, mode=stat.S_IFREG | mode, path=path)
+
+
+def _entry(placement: Placement, sources: Sequence[Path]) -> cpio.Entry:
+    path = _relative(placement.target)
+    if placement.source < 0:
+        return cpio.Entry(path, placement.mode, os.fsencode(placement.link))
+    return cpio.Entry(path, placement.mode, sources[placement.source].read_bytes())
+
+
+def _tar_entries(path: Path) -> list[cpio.Entry]:
+    with tarfile.open(path) as archive:
+        entries = []
+        for member in archive:
+            stream = archive.extractfile(member)
+            if stream is not None:
+                entries.append(cpio.Entry(member.name, stat.S_IFREG | 0o644, stream.read()))
+        return entries
+
+
+def _content(entry: cpio.Entry, owner: str) -> Content:
+    kinds = {stat.S_IFDIR: "folder", stat.S_IFREG: "file", stat.S_IFLNK: "link", stat.S_IFCHR: "device"}
+    is_file = stat.S_ISREG(entry.mode)
+    return Content(
+        path=f"/{entry.path}",
+        kind=kinds[stat.S_IFMT(entry.mode)],
+        mode=stat.S_IMODE(entry.mode),
+        owner=owner,
+        size=len(entry.data),
+        sha256=hashlib.sha256(entry.data).hexdigest() if is_file else "",
+    )
+
+
+def _relative(target: str) -> str:
+    return target.lstrip("/")
+
+
+def _who(owner: str) -> str:
+    return "Rumpel itself" if owner == "kernel" else part_name(owner)

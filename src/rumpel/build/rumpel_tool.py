@@ -1,0 +1,58 @@
+"""The SCons tool: builders that run steps. `Environment(tools=["rumpel_tool"], toolpath=[...])`
+
+`Step` makes its targets by the step in `STEP`; `CObject` does too, and finds the headers that a C source includes
+below `CPPPATH`. Both need `RUMPEL_SESSION` (see `session.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rumpel.build.step import Step
+from rumpel.errors import RumpelError
+
+
+def generate(env: Any) -> None:
+    """Add the builders to an environment."""
+    from SCons.Action import Action  # type: ignore[import-untyped]
+    from SCons.Builder import Builder  # type: ignore[import-untyped]
+    from SCons.Scanner.C import CScanner  # type: ignore[import-untyped]
+
+    action = Action(run_step, strfunction=None)
+    env["BUILDERS"]["Step"] = Builder(action=action, source_factory=env.File, target_factory=env.File)
+    env["BUILDERS"]["CObject"] = Builder(
+        action=action, source_factory=env.File, target_factory=env.File, source_scanner=CScanner()
+    )
+
+
+def exists(env: Any) -> bool:
+    """The builders need nothing that could be missing; a step says what it lacks when it runs."""
+    return True
+
+
+def run_step(target: list[Any], source: list[Any], env: Any) -> None:
+    """Run the step of a node. Targets are made beside their places and moved there together at the end, so that a
+    build that is killed leaves no half of a file behind that would count as built."""
+    from SCons.Errors import BuildError  # type: ignore[import-untyped]
+
+    step: Step = env["STEP"]
+    session = env["RUMPEL_SESSION"]
+    wanted = [Path(node.get_abspath()) for node in target]
+    partial = [path.with_name(f".{path.name}.part") for path in wanted]
+    session.progress.begin(step.verb, step.subject)
+    try:
+        for path in wanted:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        step.run(session.workspace, [Path(node.get_abspath()) for node in source], partial)
+        for made, path in zip(partial, wanted, strict=True):
+            made.replace(path)
+    except RumpelError as error:
+        session.failed(error)
+        raise BuildError(node=target, errstr="", exitstatus=error.exit_status) from None
+    except OSError as error:
+        failure = session.failed_by_system(step, error)
+        raise BuildError(node=target, errstr="", exitstatus=failure.exit_status) from None
+    finally:
+        for path in partial:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,138 @@
+"""One run of the build, from the words of its command line to its last line. SConstruct is a thin face over this."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from rumpel import places
+from rumpel.build import cache, lock, toolchain
+from rumpel.build.declare import Declarer, image_folder
+from rumpel.build.plans import PlannedImage, known_parts, plan_all, summaries, unpacker
+from rumpel.build.progress import BuildProgress
+from rumpel.build.report import write_report
+from rumpel.build.request import Request, help_text, read_request
+from rumpel.build.step import Step, Workspace
+from rumpel.errors import BuildError, RumpelError
+
+OWN_ROOT = Path(__file__).resolve().parents[3]
+REPORT_SETTING = "RUMPEL_BUILD_REPORT"
+
+
+@dataclass
+class Session:
+    """The state of one run. `failures` are the errors that steps ended with, in the order of their end."""
+
+    root: Path
+    request: Request
+    progress: BuildProgress
+    limit: int
+    lock: Any
+    workspace: Workspace
+    failures: list[RumpelError] = field(default_factory=list)
+
+    def failed(self, error: RumpelError) -> None:
+        """A step ended with an error: show it whole."""
+        self.failures.append(error)
+        self.progress.error(error_text(error))
+
+    def failed_by_system(self, step: Step, error: OSError) -> RumpelError:
+        """A step ended because of the machine: no space, no permission."""
+        where = f" '{error.filename}'" if error.filename else ""
+        failure = BuildError(
+            f"{step.verb} {step.subject} failed at{where or ' a file'}: {error.strerror or error}.",
+            hint="Check the disk's space and the permissions of the folder 'build' and of the cache.",
+        )
+        self.failed(failure)
+        return failure
+
+    def declare(self, env: Any) -> list[Any]:
+        """Plan every composition that was asked for, and declare its image; the nodes of the manifests."""
+        env["RUMPEL_SESSION"] = self
+        declarer = Declarer(env=env, workspace=self.workspace, tools=toolchain.detect())
+        planned: Sequence[PlannedImage] = plan_all(self.root, self.workspace.others, self.request, self.progress.say)
+        nodes = [declarer.plan(image.plan) for image in planned]
+        self.progress.total = declarer.count
+        atexit.register(self._finish, [image_folder(image.plan) for image in planned])
+        return nodes
+
+    @property
+    def cache(self) -> str:
+        """Where built pieces are kept for all builds of this machine."""
+        return str(places.build_cache_dir())
+
+    def visit(self, node: Any) -> None:
+        """SCons looks at a node; only the first target of a step counts."""
+        executor = node.get_executor(create=0) if node.has_builder() else None
+        if executor is not None and executor.get_all_targets()[0] is node:
+            self.progress.visit()
+
+    def _finish(self, folders: list[str]) -> None:
+        from SCons.Script import GetBuildFailures, GetOption  # type: ignore[import-untyped]
+
+        self.progress.close()
+        if self.progress.ran:
+            cache.prune(places.build_cache_dir(), self.limit)
+        if GetBuildFailures() or self.failures:
+            write_report(os.environ.get(REPORT_SETTING), self.failures)
+        elif not (GetOption("clean") or GetOption("no_exec")):
+            for folder in folders:
+                if (self.root / folder / "manifest.json").is_file():
+                    self.progress.say(f"{folder} is {'built' if self.progress.ran else 'up to date'}.")
+
+
+def open_session(root: Path, arguments: Sequence[tuple[str, str]], targets: Sequence[str]) -> Session | str:
+    """Read the command line and prepare the build: its lock, its cache. The help text where nothing is asked for."""
+    others = () if root == OWN_ROOT else (OWN_ROOT,)
+    known = known_parts(root, others)
+    request = read_request(arguments, targets, known)
+    if request is None:
+        return help_text(known, summaries(root, others, known))
+    limit = cache.limit_from(os.environ.get(cache.LIMIT_SETTING))
+    progress = BuildProgress(sys.stdout, verbose=request.verbose)
+    held = lock.hold(root / "build", progress.say)
+    cache.prepare(places.build_cache_dir())
+    workspace = Workspace(root=root, others=others, unpack=unpacker(), show_command=progress.command)
+    return Session(root, request, progress, limit, held, workspace)
+
+
+def help_of(root: Path) -> str:
+    """The text of `scons -h`."""
+    others = () if root == OWN_ROOT else (OWN_ROOT,)
+    known = known_parts(root, others)
+    return help_text(known, summaries(root, others, known))
+
+
+def error_text(error: RumpelError) -> str:
+    """An error as it is shown: the sentence, the tool's own words whole, the way out."""
+    parts = [str(error)]
+    if isinstance(error, BuildError) and error.output:
+        parts = [part for part in (error.message, error.output, error.hint) if part]
+    return "\n".join(parts)
+
+
+class WithoutNoise:
+    """Standard error without SCons' own words about a failure that was shown already."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        if text.startswith("scons: *** [") and text.rstrip().endswith("]"):
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def end_with(error: RumpelError) -> None:
+    """Show an error from before the first step, and end with its status."""
+    sys.stderr.write(error_text(error) + "\n")
+    write_report(os.environ.get(REPORT_SETTING), [error])
+    raise SystemExit(error.exit_status)
