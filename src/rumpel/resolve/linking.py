@@ -29,6 +29,13 @@ class Linked:
         """What is linked into the program; of another component: whose headers it may use, itself left out."""
         if component is self.program:
             return tuple(library.name for library in self.libraries)
+        return self.headers_of(component)
+
+    def headers_of(self, component: Component) -> tuple[str, ...]:
+        """Whose headers `component` may use: what it names as libraries, and what those name, itself left out.
+
+        Unlike what is linked into a program, this does not depend on the composition.
+        """
         by_name = {each.name: each for each in self.all}
         used: set[str] = set()
         waiting = [word.text for word in component.libraries]

@@ -114,6 +114,7 @@ class Component(Frozen, frozen=True):
     summary: str
     license: str
     libraries: tuple[str, ...] = ()  # names of library components linked in, dependencies after their users
+    headers: tuple[str, ...] = ()  # names of components whose headers it may use; the same in every composition
     sources: tuple[str, ...] = ()  # names into Plan.sources
     c: CBuild | None = None
     files: tuple[FileEntry, ...] = ()

@@ -255,6 +255,7 @@ class _Resolution:
             summary=part.summary,
             license=part.license,
             libraries=self.linked.libraries_of(part),
+            headers=self.linked.headers_of(part),
             sources=tuple(source.name for source in part.sources),
             c=_c_build(part.c) if part.c is not None else None,
             files=tuple(FileEntry(source=each.source, target=each.target, mode=each.mode) for each in part.files),
