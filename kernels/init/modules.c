@@ -19,13 +19,23 @@ static int is_module(const struct dirent *entry)
     return length > 3 && strcmp(entry->d_name + length - 3, ".ko") == 0;
 }
 
+/* finit_module means something of its own by two of the numbers. */
+static const char *reason(int error)
+{
+    if (error == ENOENT)
+        return "it uses a symbol that neither the kernel nor a module before it offers";
+    if (error == ENOEXEC)
+        return "it is damaged or was built for another kernel";
+    return strerror(error);
+}
+
 static void load(int folder, const char *name)
 {
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         fail("The kernel module '%s' could not be opened: %s.", name, strerror(errno));
     if (syscall(SYS_finit_module, fd, "", 0) != 0 && errno != EEXIST)
-        fail("The kernel module '%s' could not be loaded: %s.", name, strerror(errno));
+        fail("The kernel module '%s' could not be loaded: %s.", name, reason(errno));
     close(fd);
 }
 

@@ -105,6 +105,9 @@ static pid_t start(const struct settings *settings)
     close(report[0]);
     if (size != 0) {
         waitpid(pid, NULL, 0);
+        if (why == ENOENT && access(settings->program, F_OK) == 0)
+            fail("'%s' cannot be started: the interpreter or dynamic linker that it names is missing.",
+                 settings->program);
         fail("'%s' cannot be started: %s.", settings->program, strerror(why));
     }
     return pid;
