@@ -31,7 +31,8 @@ class Row(Frozen, frozen=True):
     directory: str
 
 
-def _row(seen: Seen) -> Row:
+def row_of(seen: Seen) -> Row:
+    """What is shown of an instance."""
     record = seen.record
     return Row(
         name=record.name, composition=record.composition, kernel=record.kernel, machine=record.machine,
@@ -45,7 +46,7 @@ def _row(seen: Seen) -> Row:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ps(everything: bool, as_json: bool) -> None:
     """List the machines of this user that run, with their addresses."""
-    rows = [_row(seen) for seen in list_instances() if everything or seen.running]
+    rows = [row_of(seen) for seen in list_instances() if everything or seen.running]
     if as_json:
         echo_json(rows)
         return

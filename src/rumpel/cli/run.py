@@ -1,0 +1,187 @@
+"""`rumpel run`: from a composition's name to a machine that answers."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from rumpel.cli.images import Wanted, built, composition_options, pair
+from rumpel.cli.interrupts import Interrupted, interrupt_main, interruptible
+from rumpel.cli.output import echo_json
+from rumpel.cli.terminal import bold, say
+from rumpel.errors import MachineError, UsageError
+
+if TYPE_CHECKING:
+    from rumpel.machine.instance import Image, Instance, Options
+    from rumpel.resolve.plan import Plan
+
+
+@click.command(context_settings={"max_content_width": 100})
+@click.argument("composition")
+@click.argument("arguments", nargs=-1, metavar="[-- ARGUMENTS]...")
+@composition_options
+@click.option("-d", "--detach", is_flag=True, help="Return when it answers; it runs on until 'rumpel stop'.")
+@click.option("--name", default="", help="The machine's name. [default: the composition's]")
+@click.option("-p", "--port", "ports", multiple=True, metavar="HOST:NAME", help="Reach the port NAME on this one.")
+@click.option("-e", "--env", "environment", multiple=True, metavar="NAME=VALUE", help="Set a variable in the guest.")
+@click.option("--memory", metavar="SIZE", default="", help="Memory, such as 256M or 1G.")
+@click.option("--cpus", type=click.IntRange(1), default=None, help="Number of CPUs.")
+@click.option(
+    "--accel", type=click.Choice(["auto", "tcg", "kvm"]), default="auto", help="The accelerator. [auto: measured]"
+)
+@click.option("--ready-timeout", type=click.FloatRange(0, min_open=True), help="Seconds until it must answer.")
+@click.option("--stop-timeout", type=click.FloatRange(0), default=10.0, help="Seconds the guest gets to end. [10]")
+@click.option("--print-command", is_flag=True, help="Print QEMU's command line, ready to paste; start nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --detach: print the machine as JSON.")
+def run(
+    composition: str,
+    arguments: tuple[str, ...],
+    wanted: Wanted,
+    detach: bool,
+    name: str,
+    ports: tuple[str, ...],
+    environment: tuple[str, ...],
+    memory: str,
+    cpus: int | None,
+    accel: str,
+    ready_timeout: float | None,
+    stop_timeout: float,
+    print_command: bool,
+    as_json: bool,
+) -> int:
+    """Build COMPOSITION, boot it and wait until it answers.
+
+    The console is streamed until Ctrl-C, which stops the machine cleanly; a second Ctrl-C kills it. ARGUMENTS take
+    the place of the composition's. Nothing is rebuilt for other arguments, variables, ports or memory.
+
+    Ends with the guest program's own status when the program ends by itself.
+    """
+    if as_json and not detach:
+        raise UsageError("'--json' needs '--detach': in the foreground the output is the console.")
+    from rumpel.machine.instance import Image, Options
+    from rumpel.machine.registry import check_name
+    from rumpel.resolve.settings import StartSettings
+
+    options = Options(
+        name=check_name(name or composition),
+        ports=tuple(_host_port(word) for word in ports),
+        settings=StartSettings(
+            arguments=arguments or None, environment=tuple(pair("-e", word) for word in environment)
+        ),
+        memory=_mebibytes(memory),
+        cpus=cpus or 0,
+        accelerator=accel,  # type: ignore[arg-type]  # click has checked the word
+        ready_timeout=ready_timeout or 0.0,
+        stop_timeout=stop_timeout,
+    )
+    with interruptible():
+        try:
+            image = built(composition, wanted)
+            files = Image(kernel=image.kernel, rootfs=image.rootfs, project=image.project)
+            if print_command:
+                from rumpel.machine.instance import print_command as command_of
+
+                click.echo(command_of(image.plan, files, options))
+                return 0
+            if detach:
+                return _detached(image.plan, files, options, as_json)
+            return _foreground(image.plan, files, options)
+        except Interrupted as signal:
+            say(f"Interrupted by {signal}.")
+            return signal.exit_status
+
+
+def _foreground(plan: Plan, files: Image, options: Options) -> int:
+    from rumpel.machine.instance import launch
+
+    with launch(plan, files, options) as instance:
+        try:
+            if instance.accelerator.reason:
+                say(instance.accelerator.reason)
+            instance.console.follow(_to_stdout)
+            if plan.ready.kind != "exit":
+                instance.wait_ready()
+                _announce(instance)
+            status = instance.wait()
+        except MachineError as error:
+            if instance.exit_status is None:
+                raise
+            say(error.message)
+            return instance.exit_status
+        except Interrupted:
+            return _stop(instance)
+        say(f"The program ended with status {status}.")
+        return status
+
+
+def _detached(plan: Plan, files: Image, options: Options, as_json: bool) -> int:
+    from rumpel.cli.instances import row_of
+    from rumpel.machine.detached import start_detached
+
+    seen = start_detached(plan, files, options)
+    row = row_of(seen)
+    if as_json:
+        echo_json(row)
+    else:
+        for url in row.urls.values():
+            click.echo(url)
+    if seen.running:
+        say(f"'{row.name}' runs; 'rumpel stop {row.name}' stops it.")
+        return 0
+    say(f"The program of '{row.name}' ended with status {row.status}.")
+    return row.status or 0
+
+
+def _announce(instance: Instance) -> None:
+    """Where the machine answers, and how it is stopped."""
+    seconds = instance.stats().marks.get("ready", 0.0)
+    addresses = [
+        instance.url(port.name) if port.protocol == "tcp" else f"127.0.0.1:{instance.ports[port.name]} (UDP)"
+        for port in instance.plan.ports
+    ]
+    where = f" at {bold(' and '.join(addresses))}" if addresses else ""
+    say(f"'{instance.name}' answers{where} after {seconds:.1f} s. Ctrl-C stops it.")
+
+
+def _stop(instance: Instance) -> int:
+    """Ask the machine to end; a second signal kills it."""
+    say(f"Stopping '{instance.name}' ... (Ctrl-C again kills it)")
+    try:
+        took = instance.stop()
+    except Interrupted as again:
+        instance.kill()
+        say(f"'{instance.name}' was killed.")
+        return again.exit_status
+    words = {"quit": " It did not end when asked: QEMU was told to quit.", "killed": " It had to be killed."}
+    say(f"'{instance.name}' has stopped.{words.get(took, '')}")
+    return 0
+
+
+def _to_stdout(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        interrupt_main()
+
+
+def _host_port(word: str) -> tuple[str, int]:
+    host, separator, name = word.partition(":")
+    if not separator or not name or not host.isdecimal() or int(host) > 65535:
+        raise UsageError(
+            f"'-p {word}' is not a port.", hint="Write HOST:NAME, such as 8080:http; NAME is a port of the composition."
+        )
+    return name, int(host)
+
+
+def _mebibytes(size: str) -> int:
+    if not size:
+        return 0
+    units = {"M": 1, "MIB": 1, "MB": 1, "G": 1024, "GIB": 1024, "GB": 1024}
+    digits = size.rstrip("GgMmIiBb")
+    unit = units.get(size[len(digits) :].upper())
+    if unit is None or not digits.isdecimal() or int(digits) == 0:
+        raise UsageError(f"'{size}' is not a size of memory.", hint="Write it as 256M or 1G.")
+    return int(digits) * unit
