@@ -82,6 +82,7 @@ class Declarer:
             WriteManifest(
                 part=f"composition/{plan.composition}",
                 composition=plan.composition,
+                directory=folder,
                 tools=self.tools,
                 substitutions=tuple(
                     ReplacedSource(source=source.name, pinned=source.pinned_version, used=source.version)

@@ -51,10 +51,15 @@ class ReplacedSource(Frozen, frozen=True):
 
 
 class Manifest(Frozen, frozen=True):
-    """An image. `debug` are its programs with symbols, for backtraces; they are not part of what boots."""
+    """An image. `directory` is its folder relative to the project's root, with `/` between names.
+
+    `debug` are its programs with symbols, for backtraces; they are not part of what boots. `contents` is every entry
+    of the root filesystem.
+    """
 
     schema: int
     composition: str
+    directory: str
     kernel: ImageFile
     rootfs: ImageFile
     plan: ImageFile
@@ -88,6 +93,7 @@ class WriteManifest(Step, frozen=True):
 
     verb: ClassVar[str] = "MANIFEST"
     composition: str
+    directory: str
     tools: Toolchain
     substitutions: tuple[ReplacedSource, ...]
 
@@ -96,6 +102,7 @@ class WriteManifest(Step, frozen=True):
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
             composition=self.composition,
+            directory=self.directory,
             kernel=_image_file(kernel, "kernel", kernel_format(kernel)),
             rootfs=_image_file(rootfs, "rootfs.cpio", "cpio"),
             plan=_image_file(plan, "plan.json", "json"),

@@ -1,4 +1,4 @@
-"""How a build in another process tells what it failed with: a file with the errors, whole and with their kinds."""
+"""How a build in another process tells how it ended: a file with what it built, or with its errors, whole."""
 
 from __future__ import annotations
 
@@ -33,16 +33,27 @@ class ReportedError(Frozen, frozen=True):
     problems: tuple[ReportedProblem, ...] = ()
 
 
-def write_report(path: str | None, failures: Sequence[RumpelError]) -> None:
-    """Write `failures` to `path`; nothing where there is no path."""
+class Report(Frozen, frozen=True):
+    """The end of a build: the images' folders relative to the project's root, or what went wrong."""
+
+    directories: tuple[str, ...] = ()
+    errors: tuple[ReportedError, ...] = ()
+
+    def failures(self) -> tuple[RumpelError, ...]:
+        """The errors as they were, of their own kinds."""
+        return tuple(_error(entry) for entry in self.errors)
+
+
+def write_report(path: str | None, directories: Sequence[str], failures: Sequence[RumpelError]) -> None:
+    """Write the report to `path`; nothing where there is no path."""
     if path:
-        Path(path).write_bytes(msgspec.json.encode([_reported(error) for error in failures]))
+        report = Report(directories=tuple(directories), errors=tuple(_reported(error) for error in failures))
+        Path(path).write_bytes(msgspec.json.encode(report))
 
 
-def read_report(path: Path) -> tuple[RumpelError, ...]:
-    """The errors in the file at `path`; none where it holds nothing."""
-    data = path.read_bytes() if path.exists() else b""
-    return tuple(_error(entry) for entry in msgspec.json.decode(data, type=list[ReportedError])) if data else ()
+def read_report(path: Path) -> Report:
+    """The report at `path`; an empty one where the build ended before it could write it."""
+    return msgspec.json.decode(path.read_bytes(), type=Report) if path.exists() else Report()
 
 
 def _reported(error: RumpelError) -> ReportedError:

@@ -40,7 +40,7 @@ def run_step(target: list[Any], source: list[Any], env: Any) -> None:
     session = env["RUMPEL_SESSION"]
     wanted = [Path(node.get_abspath()) for node in target]
     partial = [path.with_name(f".{path.name}.part") for path in wanted]
-    session.progress.begin(step.verb, step.subject)
+    session.begin(step)
     try:
         for path in wanted:
             path.parent.mkdir(parents=True, exist_ok=True)

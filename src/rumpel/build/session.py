@@ -35,6 +35,13 @@ class Session:
     lock: Any
     workspace: Workspace
     failures: list[RumpelError] = field(default_factory=list)
+    _python_path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
+
+    def begin(self, step: Step) -> None:
+        """A step runs. SCons takes back what SConstruct did to Python's path before any step runs, but steps import
+        what they need when they need it; so the path is set again."""
+        sys.path += [folder for folder in self._python_path if folder not in sys.path]
+        self.progress.begin(step.verb, step.subject)
 
     def failed(self, error: RumpelError) -> None:
         """A step ended with an error: show it whole."""
@@ -79,11 +86,12 @@ class Session:
         if self.progress.ran:
             cache.prune(places.build_cache_dir(), self.limit)
         if GetBuildFailures() or self.failures:
-            write_report(os.environ.get(REPORT_SETTING), self.failures)
+            write_report(os.environ.get(REPORT_SETTING), (), self.failures)
         elif not (GetOption("clean") or GetOption("no_exec")):
-            for folder in folders:
-                if (self.root / folder / "manifest.json").is_file():
-                    self.progress.say(f"{folder} is {'built' if self.progress.ran else 'up to date'}.")
+            built = [folder for folder in folders if (self.root / folder / "manifest.json").is_file()]
+            write_report(os.environ.get(REPORT_SETTING), built, ())
+            for folder in built:
+                self.progress.say(f"{folder} is {'built' if self.progress.ran else 'up to date'}.")
 
 
 def open_session(root: Path, arguments: Sequence[tuple[str, str]], targets: Sequence[str]) -> Session | str:
@@ -134,5 +142,5 @@ class WithoutNoise:
 def end_with(error: RumpelError) -> None:
     """Show an error from before the first step, and end with its status."""
     sys.stderr.write(error_text(error) + "\n")
-    write_report(os.environ.get(REPORT_SETTING), [error])
+    write_report(os.environ.get(REPORT_SETTING), (), [error])
     raise SystemExit(error.exit_status)

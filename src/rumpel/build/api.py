@@ -1,0 +1,86 @@
+"""Building from Python: the same SCons build as on the command line, in a process of its own.
+
+manifest = build("sqlite-web", BuildOptions(kernel="debian"), progress=print)
+print(manifest.directory, manifest.kernel.sha256)
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rumpel.build.manifest import Manifest, load_manifest
+from rumpel.build.report import read_report
+from rumpel.build.session import OWN_ROOT, REPORT_SETTING
+from rumpel.errors import BuildError, RumpelError
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What may be said about a build. `project` is the folder that holds `compositions/` and gets `build/`;
+    `jobs` None: as many as there are processors."""
+
+    project: Path = OWN_ROOT
+    kernel: str | None = None
+    machine: str | None = None
+    variables: tuple[tuple[str, str], ...] = ()
+    locked: bool = False
+    offline: bool = False
+    verbose: bool = False
+    jobs: int | None = None
+
+    def words(self) -> list[str]:
+        """As words of SCons' command line."""
+        words = [f"{name}={value}" for name, value in (("kernel", self.kernel), ("machine", self.machine)) if value]
+        words += [f"set={name}={value}" for name, value in self.variables]
+        switches = (("locked", self.locked), ("offline", self.offline), ("verbose", self.verbose))
+        words += [f"{name}=1" for name, on in switches if on]
+        return words + ([f"-j{self.jobs}"] if self.jobs is not None else [])
+
+
+def build(
+    composition: str,
+    options: BuildOptions | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Manifest:
+    """Build one composition; `progress` gets each line that the build prints.
+
+    Raises the error that the build ended with, of the kind and with the words that it has on the command line.
+    """
+    options = options or BuildOptions()
+    with tempfile.TemporaryDirectory(prefix="rumpel-build-") as folder:
+        report = Path(folder) / "report.json"
+        command = [sys.executable, "-m", "SCons", "-Q", "-f", str(OWN_ROOT / "SConstruct"), "-C", str(options.project)]
+        command += [f"composition={composition}", *options.words()]
+        environment = {**os.environ, REPORT_SETTING: str(report), "PYTHONUNBUFFERED": "1"}
+        last: deque[str] = deque(maxlen=40)
+        with subprocess.Popen(
+            command,
+            env=environment,
+            cwd=options.project,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                last.append(line)
+                progress(line.rstrip("\n"))
+            status = process.wait()
+        told = read_report(report)
+    if status != 0 or len(told.directories) != 1:
+        raise told.failures()[0] if told.errors else _unexplained(status, "".join(last))
+    return load_manifest(options.project / told.directories[0] / "manifest.json")
+
+
+def _unexplained(status: int, output: str) -> RumpelError:
+    ended = f"by signal {-status}" if status < 0 else f"with status {status}"
+    return BuildError(f"The build ended {ended}.", output=output.rstrip("\n"))
