@@ -100,14 +100,16 @@ class Archive:
             "--allow-releaseinfo-change",  # a release grows old: its suite changes from stable to oldstable
             step=Step(f"reading the package lists of Debian '{self.release}'"),
         )
-        failed = [entry for entry in self._entries if ended.status != 0 and _is_named(entry, ended)]
-        genuine = self._genuine(tuple(entry for entry in self._entries if entry not in failed))
+        failed = {entry for entry in self._entries if ended.status != 0 and _is_named(entry, ended)}
+        genuine = tuple(entry for entry in self._genuine() if entry not in failed)
         covered = {entry.pocket() for entry in genuine}
-        missing = [entry for entry in failed if entry.pocket() not in covered]
-        if "" not in covered or missing:
-            raise ended.failure(
-                f"The package lists of Debian '{self.release}' could not be read.",
-                hint=_REFRESH_HINT,
+        if ended.status != 0 and any(entry.pocket() not in covered for entry in self._entries):
+            raise ended.failure(f"The package lists of Debian '{self.release}' could not be read.", hint=_REFRESH_HINT)
+        if "" not in covered:
+            raise SourceError(
+                f"None of this machine's package sources is Debian '{self.release}', signed by Debian:"
+                f" {', '.join(entry.uri for entry in self._entries)}.",
+                hint="Add Debian's archive to the machine's apt sources (sources.list(5)).",
             )
         self._write_sources(genuine)
         self._complete().touch()
@@ -166,8 +168,8 @@ class Archive:
             )
         return tuple(paragraphs(ended.output))
 
-    def _genuine(self, entries: tuple[AptEntry, ...]) -> tuple[AptEntry, ...]:
-        """Those of `entries` whose signed Release file says that they are this release of Debian."""
+    def _genuine(self) -> tuple[AptEntry, ...]:
+        """The entries whose signed Release file says that they are this release of Debian."""
         ended = self._apt("apt-get", "indextargets")
         verified = set()
         for target in paragraphs(ended.output):
@@ -178,8 +180,8 @@ class Archive:
                 and (codename == self.release or codename.startswith(self.release + "-"))
                 and Path(target.get("Filename")).exists()
             ):
-                verified.add((target.get("Repo-URI").rstrip("/"), target.get("Release")))
-        return tuple(entry for entry in entries if entry.key() in verified)
+                verified.add(Path(target.get("Sourcesentry").rpartition(":")[0]).name)
+        return tuple(entry for entry in self._entries if _file_name(entry) in verified)
 
     def _apt(self, program: str, *words: str, cwd: Path | None = None, step: Step | None = None) -> tool.Ended:
         return tool.run(
@@ -234,7 +236,14 @@ class Archive:
         return self._root / "complete"
 
     def _write_sources(self, entries: tuple[AptEntry, ...]) -> None:
-        _write_if_other(self._root / "sources/debian.sources", "\n".join(entry.stanza() for entry in entries))
+        """One file an entry, so that apt's `Sourcesentry` says which entry an index comes from."""
+        folder = self._root / "sources"
+        texts = {_file_name(entry): entry.stanza() for entry in entries}
+        for path in folder.iterdir():
+            if path.name not in texts:
+                path.unlink()
+        for name, text in texts.items():
+            _write_if_other(folder / name, text)
 
 
 _ARCHITECTURES = (_ARCHITECTURE, "all")
@@ -296,11 +305,17 @@ def _query(cwd: Path, *words: str) -> str:
     return ended.output
 
 
+def _file_name(entry: AptEntry) -> str:
+    return hashlib.sha256(f"{entry.uri} {entry.suite}".encode()).hexdigest()[:16] + ".sources"
+
+
 def _is_named(entry: AptEntry, ended: tool.Ended) -> bool:
     """Whether apt's words speak of this entry: by the address of a file, or as 'ADDRESS SUITE ...'."""
-    address = entry.uri.rstrip("/")
+    scheme, _, rest = entry.uri.rstrip("/").partition(":")
+    address = re.escape(re.sub(r"^//[^/@]*@", "//", rest).replace("///", "/"))  # apt shows no password, one slash
     suite = re.escape(entry.suite)
-    return re.search(rf"{re.escape(address)}/?(?:/dists/{suite}/|\s+{suite}\s)", ended.errors) is not None
+    pattern = rf"{re.escape(scheme)}:{address}/?(?:/dists/{suite}/|\s+{suite}\s)"
+    return re.search(pattern, ended.errors) is not None
 
 
 def _dependencies(paragraph: Paragraph) -> tuple[str, ...]:

@@ -20,7 +20,11 @@ class DebianVersion:
             epoch, rest = "0", text
         upstream, _, revision = rest.rpartition("-") if "-" in rest else (rest, "", "")
         self.text = text
-        self._parts = ([((0,), int(epoch) if epoch.isdigit() else 0)], _runs(upstream), _runs(revision))
+        self._parts: tuple[list[_Run], ...] = (
+            [((0,), int(epoch) if epoch.isdigit() else 0)],
+            _runs(upstream),
+            _runs(revision),
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DebianVersion) and _compare(self, other) == 0

@@ -17,6 +17,8 @@ _ENVIRONMENT = {
     "npm_config_audit": "false",
     "npm_config_fund": "false",
     "npm_config_ignore_scripts": "true",
+    "npm_config_fetch_retry_mintimeout": "1000",
+    "npm_config_fetch_retry_maxtimeout": "5000",
 }
 
 
@@ -48,7 +50,7 @@ def _pack(source: str, package: str, version: str, folder: Path, progress: Progr
             source=source,
         )
     ended = tool.run(
-        ["npm", "pack", "--silent", f"{package}@{version}"],
+        ["npm", "pack", "--loglevel=error", f"{package}@{version}"],
         cwd=folder,
         environment=_ENVIRONMENT,
         debian_package="npm",
@@ -57,21 +59,12 @@ def _pack(source: str, package: str, version: str, folder: Path, progress: Progr
     )
     tarballs = sorted(folder.glob("*.tgz"))
     if ended.status != 0 or len(tarballs) != 1:
-        # --silent keeps the notices away, and the reason too: ask again for the words.
-        words = tool.run(
-            ["npm", "pack", "--loglevel=error", f"{package}@{version}"],
-            cwd=folder,
-            environment=_ENVIRONMENT,
-            debian_package="npm",
+        raise ended.failure(
+            f"Source '{source}': '{package}' {version} could not be fetched from npm's registry.",
+            hint="Check that `npm` on this machine reaches its registry. If the version is gone there,"
+            f" `rumpel lock --update {source}` pins the newest.",
+            source=source,
         )
-        tarballs = sorted(folder.glob("*.tgz"))
-        if words.status != 0 or len(tarballs) != 1:
-            raise words.failure(
-                f"Source '{source}': '{package}' {version} could not be fetched from npm's registry.",
-                hint="Check that `npm` on this machine reaches its registry. If the version is gone there,"
-                f" `rumpel lock --update {source}` pins the newest.",
-                source=source,
-            )
     return tarballs[0]
 
 

@@ -36,7 +36,7 @@ def fetch(entry: LockEntry, store: Store, progress: Progress) -> None:
         if ended.status != 0:
             other = re.search(r"Got\s+([0-9a-f]{64})", ended.errors)
             if other is not None:
-                raise mismatch(file, other[1], file.size)
+                raise mismatch(file, other[1])
             raise ended.failure(
                 f"Source '{entry.name}': '{entry.package}' {entry.version} could not be fetched from the Python"
                 " package index.",

@@ -180,11 +180,12 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def mismatch(file: PinnedFile, found: str, size: int) -> SourceError:
-    """What was fetched is not what was pinned."""
+def mismatch(file: PinnedFile, found: str, size: int | None = None) -> SourceError:
+    """What was fetched is not what was pinned; `size` is None where only its digest is known."""
+    measured = "" if size is None else f" ({size} bytes)"
     return SourceError(
         f"'{file.name}' is not what was pinned: its SHA-256 should be {file.sha256} ({file.size} bytes)"
-        f" and is {found} ({size} bytes).",
+        f" and is {found}{measured}.",
         hint="It was thrown away and the store is as it was. Fetch again; if it happens again, the mirror or proxy that"
         " this machine uses changes files, or the pin is wrong (`rumpel lock --update NAME` pins anew).",
         source=file.name,
