@@ -73,6 +73,7 @@ def _check(node: Node, schema: Schema, path: str, whole: str) -> Iterator[Proble
             schema.get("patternErrorMessage", ""),
         )
         return
+    yield from _check_choice(node, schema, _name(path, whole))
     if isinstance(node, Mapping):
         yield from _check_mapping(node, schema, path, whole)
     elif isinstance(node, Sequence):
@@ -80,13 +81,15 @@ def _check(node: Node, schema: Schema, path: str, whole: str) -> Iterator[Proble
     else:
         yield from _check_scalar(node, schema, path, whole)
     for part in schema.get("allOf", ()):
-        yield from _check(node, part, path, whole)
-    if "if" in schema and not any(_check(node, schema["if"], path, whole)):
-        yield from _check_consequence(node, schema, path, whole)
+        if not any(_check(node, part["if"], path, whole)):
+            yield from _check_consequence(node, part, schema["properties"], path, whole)
 
 
-def _check_consequence(node: Node, schema: Schema, path: str, whole: str) -> Iterator[Problem]:
-    """`then` of a schema whose `if` holds; its problems say which value made the demand."""
+def _check_consequence(
+    node: Node, schema: Schema, properties: dict[str, Schema], path: str, whole: str
+) -> Iterator[Problem]:
+    """`then` of a schema whose `if` holds; its problems say which value made the demand. What is wrong by the
+    `properties` of the schema around it is told there."""
     conditions = [f"{key} '{_scalar_text(node, key)}'" for key in schema["if"].get("properties", {})]
     label = " and ".join(conditions)
     consequence = schema["then"]
@@ -101,7 +104,8 @@ def _check_consequence(node: Node, schema: Schema, path: str, whole: str) -> Ite
         for key, value in consequence.get("properties", {}).items():
             if value is not False and key in node.entries:
                 entry = node.entries[key]
-                if any(_check(entry.value, value, _join(path, key), whole)):
+                told = any(_check(entry.value, properties[key], _join(path, key), whole))
+                if not told and any(_check(entry.value, value, _join(path, key), whole)):
                     allowed = quoted([str(each) for each in value["enum"]], "or")
                     yield Problem(
                         entry.value.location,
@@ -157,16 +161,19 @@ def _check_sequence(node: Sequence, schema: Schema, path: str, whole: str) -> It
             seen.add((type(item.value), item.value))
 
 
+def _check_choice(node: Node, schema: Schema, name: str) -> Iterator[Problem]:
+    if "const" in schema and not _same(node, schema["const"]):
+        allowed = str(schema["const"]).lower() if isinstance(schema["const"], bool) else str(schema["const"])
+        yield Problem(node.location, f"{name} is {_describe(node)}; it must be {allowed}.")
+    if "enum" in schema and not any(_same(node, each) for each in schema["enum"]):
+        close = nearest(node.text, schema["enum"]) if isinstance(node, Scalar) else None
+        hint = f"Did you mean '{close}'?" if close else ""
+        yield Problem(node.location, f"{name} is {_describe(node)}; it must be {quoted(schema['enum'], 'or')}.", hint)
+
+
 def _check_scalar(node: Scalar, schema: Schema, path: str, whole: str) -> Iterator[Problem]:
     value = node.value
     name = _name(path, whole)
-    if "const" in schema and not _same(value, schema["const"]):
-        allowed = str(schema["const"]).lower() if isinstance(schema["const"], bool) else str(schema["const"])
-        yield Problem(node.location, f"{name} is {_describe(node)}; it must be {allowed}.")
-    if "enum" in schema and not any(_same(value, each) for each in schema["enum"]):
-        close = nearest(node.text, schema["enum"])
-        hint = f"Did you mean '{close}'?" if close else ""
-        yield Problem(node.location, f"{name} is {_describe(node)}; it must be {quoted(schema['enum'], 'or')}.", hint)
     if isinstance(value, str):
         yield from _check_text(node, value, schema, name)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -216,8 +223,10 @@ def _has_type(node: Node, wanted: str | list[str]) -> bool:
     return value is not None and "string" in names
 
 
-def _same(value: object, other: object) -> bool:
-    return isinstance(value, bool) == isinstance(other, bool) and value == other
+def _same(node: Node, other: object) -> bool:
+    if not isinstance(node, Scalar):
+        return False
+    return isinstance(node.value, bool) == isinstance(other, bool) and node.value == other
 
 
 def _types(wanted: str | list[str]) -> str:

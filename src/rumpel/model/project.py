@@ -17,7 +17,7 @@ from rumpel.model.extends import merged
 from rumpel.model.lock import SOURCE_KINDS
 from rumpel.model.names import quoted, suggestion
 from rumpel.model.parts import READY_KINDS, Component, Composition, Driver, Kernel, Machine, Origin, SourceSpec
-from rumpel.model.variables import substitute
+from rumpel.model.variables import substitute, variable_names
 
 _FOLDERS = {
     "composition": "compositions",
@@ -113,8 +113,7 @@ class Project:
         raise UsageError(f"the project has no '{path}'.", hint=f"Looked in: {quoted([str(r) for r in self.roots])}.")
 
     def _check_overrides(self, tree: Tree, variables: Mapping[str, str]) -> None:
-        declared = tree.get("variables")
-        known = set(declared.entries) if isinstance(declared, Tree) else set()
+        known = variable_names(tree)
         for name in sorted(variables):
             if name not in known:
                 hint = suggestion(name, known, "Its variables") if known else "It has none."
@@ -241,7 +240,7 @@ def _source_problems(tree: Tree) -> list[Problem]:
 
 def _one_of(tree: Tree, keys: tuple[str, ...], path: str) -> list[Problem]:
     given = [key for key in keys if key in tree.entries]
-    if len(given) == 1:
+    if len(given) == 1 or not tree.entries:  # of an empty one the schema's check tells
         return []
     allowed = quoted(keys, "or")
     if not given:

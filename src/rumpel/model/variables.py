@@ -31,6 +31,22 @@ def substitute(root: Mapping, overrides: AnyMapping[str, str]) -> tuple[Mapping,
     return Mapping(entries_with_values, root.location), substitution.problems
 
 
+def variable_names(root: Mapping) -> set[str]:
+    """Every variable that `root` declares or uses."""
+    declared = root.get("variables")
+    names = set(declared.entries) if isinstance(declared, Mapping) else set()
+    waiting: list[Node] = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Mapping):
+            waiting += [entry.value for entry in node.entries.values()]
+        elif isinstance(node, Sequence):
+            waiting += node.items
+        else:
+            names.update(match["name"] for match in _MARK.finditer(node.text) if match["name"])
+    return names
+
+
 class _Substitution:
     def __init__(self, root: Mapping, overrides: AnyMapping[str, str]) -> None:
         self.problems: list[Problem] = []
