@@ -1,0 +1,96 @@
+/*
+ * From the PVH entry (Xen docs/misc/pvh.pandoc: 32-bit protected mode, flat segments, paging off, EBX = start info) to
+ * pvh_main() in long mode in the top 2 GiB.
+ */
+#define KERNEL_BASE 0xffffffff80000000
+
+        .section .note.Xen, "a", @note
+        .align 4
+        .long 4, 8, 18                  /* name size, descriptor size, XEN_ELFNOTE_PHYS32_ENTRY */
+        .asciz "Xen"
+        .quad pvh_start - KERNEL_BASE
+
+        .section .text.boot, "ax"
+        .code32
+        .globl pvh_start
+pvh_start:
+        cli
+        cld
+        mov %ebx, %ebp
+        /* .bss holds the page tables and the stack, so it is cleared first. */
+        mov $(bss_begin - KERNEL_BASE), %edi
+        mov $(bss_end - KERNEL_BASE), %ecx
+        sub %edi, %ecx
+        shr $2, %ecx
+        xor %eax, %eax
+        rep stosl
+        mov %ebp, pvh_start_info - KERNEL_BASE
+        mov $(boot_stack_top - KERNEL_BASE), %esp
+
+        /* One directory of 2 MiB pages for the first GiB; global, writable. It serves at three places. */
+        mov $(boot_directory - KERNEL_BASE), %edi
+        mov $0x183, %eax
+        mov $512, %ecx
+1:      mov %eax, (%edi)
+        add $0x200000, %eax
+        add $8, %edi
+        loop 1b
+        movl $(boot_directory - KERNEL_BASE + 3), boot_pointers_low - KERNEL_BASE
+        movl $(boot_directory - KERNEL_BASE + 3), boot_pointers_high - KERNEL_BASE + 510 * 8
+        movl $(boot_pointers_low - KERNEL_BASE + 3), pvh_root_table - KERNEL_BASE
+        movl $(boot_pointers_low - KERNEL_BASE + 3), pvh_root_table - KERNEL_BASE + 256 * 8
+        movl $(boot_pointers_high - KERNEL_BASE + 3), pvh_root_table - KERNEL_BASE + 511 * 8
+        mov $(pvh_root_table - KERNEL_BASE), %eax
+        mov %eax, %cr3
+        mov $0x6a0, %eax                /* PAE, PGE, OSFXSR, OSXMMEXCPT */
+        mov %eax, %cr4
+        mov $0xc0000080, %ecx           /* EFER */
+        xor %edx, %edx
+        mov $0x901, %eax                /* SCE, LME, NXE */
+        wrmsr
+        mov $0x80010033, %eax           /* PG, WP, NE, ET, MP, PE */
+        mov %eax, %cr0
+        lgdt boot_gdt_pointer - KERNEL_BASE
+        ljmp $0x08, $(1f - KERNEL_BASE)
+        .code64
+1:      movabs $2f, %rax
+        jmp *%rax
+2:      mov $0x10, %eax
+        mov %eax, %ds
+        mov %eax, %es
+        mov %eax, %ss
+        xor %eax, %eax
+        mov %eax, %fs
+        mov %eax, %gs
+        mov $boot_stack_top, %rsp
+        xor %ebp, %ebp
+        call pvh_main
+        ud2
+
+        .section .rodata
+        .align 8
+boot_gdt:
+        .quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff
+boot_gdt_pointer:
+        .word 23
+        .quad boot_gdt - KERNEL_BASE
+
+        .section .bss.pages, "aw", @nobits
+        .align 4096
+        .globl pvh_root_table, boot_pointers_low, boot_pointers_high, boot_directory, boot_stack_top
+pvh_root_table:
+        .skip 4096
+boot_pointers_low:
+        .skip 4096
+boot_pointers_high:
+        .skip 4096
+boot_directory:
+        .skip 4096
+        .skip 16384
+boot_stack_top:
+        .section .bss
+        .globl pvh_start_info
+        .align 8
+pvh_start_info:
+        .skip 8
+        .section .note.GNU-stack, "", @progbits

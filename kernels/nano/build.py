@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Builds a nano kernel by hand, for work on it: `kernels/nano/build.py OUTPUT [--driver NAME]... [--group NAME]...`.
+
+The lists of files are those of kernel.yaml and the drivers' driver.yaml, so it builds what the official build does.
+Two links: the first gives the addresses of the functions, of which the compact symbol table for crash reports is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import pathlib
+import struct
+import subprocess
+import sys
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NANO = ROOT / "kernels/nano"
+HAL = ROOT / "hal"
+INCLUDE = [f"-I{HAL / 'include'}", f"-I{HAL / 'platform/pvh'}", f"-I{NANO / 'include'}"]
+CFLAGS = [
+    *("-std=gnu11", "-O2", "-g1", "-Wall", "-Wextra", "-Werror", "-Wmissing-prototypes", "-Wstrict-prototypes", "-Wshadow", "-Wvla"),
+    *("-ffreestanding", "-fno-pic", "-fno-pie", "-mcmodel=kernel", "-mno-red-zone", "-mgeneral-regs-only", "-fno-builtin"),
+    *("-fno-asynchronous-unwind-tables", "-fno-omit-frame-pointer", "-fno-strict-aliasing", "-fno-common", "-fwrapv"),
+    *("-ffunction-sections", "-fdata-sections", "-fstack-protector-strong", "-mstack-protector-guard=global", "-fcf-protection=none"),
+    *("-fno-delete-null-pointer-checks", "-fno-jump-tables", "-ftrivial-auto-var-init=zero"),
+]
+LDFLAGS = ["-nostdlib", "-static", "--gc-sections", "-z", "max-page-size=4096", "-z", "noexecstack", "--build-id=none", "--no-warn-rwx-segments"]
+
+
+def run(command: list[str]) -> None:
+    """Run a command; its failure ends the build."""
+    if subprocess.run(command, check=False).returncode != 0:
+        sys.exit(1)
+
+
+def stale(target: pathlib.Path, depends: pathlib.Path) -> bool:
+    """Whether an object must be compiled again, by the dependencies that the compiler wrote."""
+    if not target.exists() or not depends.exists():
+        return True
+    words = depends.read_text().replace("\\\n", " ").split()[1:]
+    built = target.stat().st_mtime
+    return any(not pathlib.Path(word).exists() or pathlib.Path(word).stat().st_mtime > built for word in words)
+
+
+def sources(drivers: list[str], groups: list[str]) -> list[pathlib.Path]:
+    """Every C and assembly file of this kernel."""
+    kernel = yaml.safe_load((NANO / "kernel.yaml").read_text())
+    files = [NANO / name for name in kernel["files"] if name.endswith((".c", ".S"))]
+    for group in groups:
+        files += [NANO / name for name in kernel["optional"][group]["sources"]]
+    for driver in drivers:
+        description = yaml.safe_load((HAL / "drivers" / driver / "driver.yaml").read_text())
+        files += [HAL / "drivers" / driver / name for name in description["kernels"]["nano"].get("sources", [])]
+    for platform in ("common", "pvh"):
+        files += sorted(path for path in (HAL / "platform" / platform).iterdir() if path.suffix in (".c", ".S"))
+    return files
+
+
+def symbol_table(elf: pathlib.Path) -> bytes:
+    """The compact symbol table: see hal/platform/pvh/crash.c."""
+    lines = subprocess.run(["nm", "-n", str(elf)], check=True, capture_output=True, text=True).stdout.splitlines()
+    rows = [line.split() for line in lines]
+    begin = next(int(row[0], 16) for row in rows if row[-1] == "image_begin")
+    found = [(int(row[0], 16) - begin, row[2]) for row in rows if len(row) == 3 and row[1] in "tT"]
+    functions = sorted({offset: name for offset, name in found if not name.startswith(".") and name != "text_end"}.items())
+    return struct.pack(f"<{len(functions) + 1}I", len(functions), *(offset for offset, _ in functions)) + b"".join(
+        name.encode() + b"\0" for _, name in functions
+    )
+
+
+def main() -> None:
+    """Compile what is stale, link twice, strip."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=pathlib.Path)
+    parser.add_argument("--driver", action="append", default=[])
+    parser.add_argument("--group", action="append", default=[])
+    parser.add_argument("--define", action="append", default=[])
+    arguments = parser.parse_args()
+    objects_directory = arguments.output.with_suffix(".objects")
+    objects_directory.mkdir(parents=True, exist_ok=True)
+    files = sources(arguments.driver, arguments.group)
+    flags = CFLAGS + [f"-D{each}" for each in arguments.define]
+
+    def compile_one(source: pathlib.Path) -> pathlib.Path:
+        target = objects_directory / ("_".join(source.relative_to(ROOT).parts) + ".o")
+        depends = target.with_suffix(".d")
+        if source.name == "vdso.c":
+            return target
+        if stale(target, depends):
+            run(["gcc", *flags, *INCLUDE, f"-I{objects_directory}", "-MD", "-MF", str(depends), "-c", str(source), "-o", str(target)])
+        return target
+
+    vdso = NANO / "vdso/vdso.c"
+    if vdso.exists():
+        library = objects_directory / "vdso.so"
+        script = NANO / "vdso/vdso.ld"
+        if not library.exists() or library.stat().st_mtime < max(vdso.stat().st_mtime, script.stat().st_mtime):
+            run(["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-nostdlib", "-ffreestanding", "-fno-stack-protector",
+                 "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-Wl,-soname,linux-vdso.so.1", "-Wl,--hash-style=both", "-Wl,--build-id=none", "-Wl,-z,noexecstack",
+                 f"-Wl,-T,{script}", *INCLUDE, str(vdso), "-o", str(library)])  # fmt: skip
+            run(["strip", "--strip-all", str(library)])
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        objects = [str(path) for path in pool.map(compile_one, files)]
+
+    link = ["ld", *LDFLAGS, "-T", str(HAL / "platform/pvh/kernel.ld")]
+    first = objects_directory / "first.elf"
+    run([*link, *objects, "-o", str(first)])
+    table = objects_directory / "symbols.bin"
+    table.write_bytes(symbol_table(first))
+    with_table = objects_directory / "symtab-full.o"
+    run(["gcc", *flags, f'-DSYMBOLS="{table}"', "-c", str(HAL / "platform/pvh/symtab.S"), "-o", str(with_table)])
+    objects = [str(with_table) if path.endswith("pvh_symtab.S.o") else path for path in objects]
+    debug = arguments.output.with_suffix(".debug")
+    run([*link, *objects, "-o", str(debug)])
+    run(["strip", "--strip-all", str(debug), "-o", str(arguments.output)])
+    print(f"{arguments.output}: {arguments.output.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+/*
+ * Random bytes: ChaCha20 keyed from the entropy device or the CPU, with fast key erasure.
+ */
+#ifndef NANO_RANDOM_H
+#define NANO_RANDOM_H
+
+#include "hal/base.h"
+
+void random_init(void); /* after the drivers */
+bool random_seeded(void);
+void random_bytes(void *buffer, size_t size);
+uint64_t random_u64(void);
+
+#endif

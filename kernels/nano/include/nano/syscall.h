@@ -1,0 +1,26 @@
+/*
+ * The table of system calls. Each source file adds its rows; the files that the plan's groups name are linked, so a call
+ * that is not linked is ENOSYS, logged once with its name.
+ */
+#ifndef NANO_SYSCALL_H
+#define NANO_SYSCALL_H
+
+#include "hal/cpu.h"
+
+/* `a`: the six arguments. Returns the result or a negative error number. Thread context; may block. */
+typedef int64_t syscall_fn(const uint64_t *a);
+
+struct syscall_row {
+    syscall_fn *call;
+    uint64_t number;
+};
+
+/* SYSCALL(0, read, sys_read, file): Linux's number and name, our function, the capability group (as in kernel.yaml). */
+#define SYSCALL(number, name, function, group) \
+    static const struct syscall_row syscall_##name __attribute__((used, section(".rodata.syscalls"), aligned(8))) = {function, number}
+
+void syscall_init(void);
+/* The name that Linux gives to a number; NULL: none. */
+const char *syscall_name(uint64_t number);
+
+#endif

@@ -1,0 +1,3 @@
+#include "nano/settings.h"
+void settings_init(void) {
+}

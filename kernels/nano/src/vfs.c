@@ -1,0 +1,3 @@
+#include "nano/vfs.h"
+void vfs_init(void) {
+}
