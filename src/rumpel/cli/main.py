@@ -102,7 +102,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except RumpelError as error:
-        say(f"{error_prefix()}{error}")
+        output = getattr(error, "output", "")
+        said = f"{error.message}\n{output}\n{error.hint}".rstrip("\n") if output else str(error)
+        say(f"{error_prefix()}{said}")
         return error.exit_status
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())

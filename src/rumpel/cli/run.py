@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rumpel.cli.images import Wanted, built, composition_options, pair
+from rumpel.cli.images import BuildChoices, Wanted, build_options, built, composition_options, pair
 from rumpel.cli.interrupts import Interrupted, interrupt_main, interruptible
 from rumpel.cli.output import echo_json
 from rumpel.cli.terminal import bold, say
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.argument("composition")
 @click.argument("arguments", nargs=-1, metavar="[-- ARGUMENTS]...")
 @composition_options
+@build_options
 @click.option("-d", "--detach", is_flag=True, help="Return when it answers; it runs on until 'rumpel stop'.")
 @click.option("--name", default="", help="The machine's name. [default: the composition's]")
 @click.option("-p", "--port", "ports", multiple=True, metavar="HOST:NAME", help="Reach the port NAME on this one.")
@@ -39,6 +40,7 @@ def run(
     composition: str,
     arguments: tuple[str, ...],
     wanted: Wanted,
+    choices: BuildChoices,
     detach: bool,
     name: str,
     ports: tuple[str, ...],
@@ -78,8 +80,12 @@ def run(
     )
     with interruptible():
         try:
-            image = built(composition, wanted)
-            files = Image(kernel=image.kernel, rootfs=image.rootfs, project=image.project)
+            image = built(composition, wanted, choices)
+            files = Image(
+                kernel=str(image.path(image.manifest.kernel)),
+                rootfs=str(image.path(image.manifest.rootfs)),
+                project=str(image.project),
+            )
             if print_command:
                 from rumpel.machine.instance import print_command as command_of
 

@@ -1,0 +1,71 @@
+"""`rumpel build`: images, through the one SCons build."""
+
+from __future__ import annotations
+
+import click
+
+from rumpel.cli.images import BuildChoices, Built, Wanted, build_options, built, composition_options, open_project
+from rumpel.cli.output import echo_json
+from rumpel.cli.terminal import say
+from rumpel.errors import UsageError
+from rumpel.resolve.plan import Frozen
+
+
+class BuiltFile(Frozen, frozen=True):
+    """One file of an image: its absolute path, SHA-256, size in bytes, format."""
+
+    path: str
+    sha256: str
+    size: int
+    format: str
+
+
+class BuiltImage(Frozen, frozen=True):
+    """One image, as `build --json` prints it. `substitutions`: sources whose pinned version was gone."""
+
+    composition: str
+    directory: str
+    manifest: str
+    kernel: BuiltFile
+    rootfs: BuiltFile
+    plan: BuiltFile
+    substitutions: tuple[str, ...]
+
+
+@click.command()
+@click.argument("compositions", nargs=-1, metavar="COMPOSITION... | all")
+@composition_options
+@build_options
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the images' files as JSON: an object, or a list for several."
+)
+def build(compositions: tuple[str, ...], wanted: Wanted, choices: BuildChoices, as_json: bool) -> None:
+    """Build images into 'build/COMPOSITION/KERNEL-MACHINE/' of the project; what is up to date is not built again."""
+    if not compositions:
+        raise UsageError("'rumpel build' needs the name of a composition.", hint="'rumpel list' lists them; or 'all'.")
+    names = open_project().names("composition") if "all" in compositions else tuple(dict.fromkeys(compositions))
+    images = []
+    for name in names:
+        image = built(name, wanted, choices)
+        images.append(_described(image))
+        say(f"'{name}' is built: {image.directory}")
+    if as_json:
+        echo_json(images if len(compositions) > 1 or "all" in compositions else images[0])
+
+
+def _described(image: Built) -> BuiltImage:
+    manifest = image.manifest
+    files = (
+        BuiltFile(path=str(image.path(file)), sha256=file.sha256, size=file.size, format=file.format)
+        for file in (manifest.kernel, manifest.rootfs, manifest.plan)
+    )
+    kernel, rootfs, plan = files
+    return BuiltImage(
+        composition=manifest.composition,
+        directory=str(image.directory),
+        manifest=str(image.directory / "manifest.json"),
+        kernel=kernel,
+        rootfs=rootfs,
+        plan=plan,
+        substitutions=tuple(f"{each.source}: {each.pinned} -> {each.used}" for each in manifest.substitutions),
+    )
