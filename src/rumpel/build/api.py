@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ def build(
     options: BuildOptions | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Manifest:
-    """Build one composition; `progress` gets each line that the build prints.
+    """Build one composition; `progress` gets each line that the build prints, errors left out.
 
     Raises the error that the build ended with, of the kind and with the words that it has on the command line.
     """
@@ -59,25 +58,28 @@ def build(
         command = [sys.executable, "-m", "SCons", "-Q", "-f", str(OWN_ROOT / "SConstruct"), "-C", str(options.project)]
         command += [f"composition={composition}", *options.words()]
         environment = {**os.environ, REPORT_SETTING: str(report), "PYTHONUNBUFFERED": "1"}
-        last: deque[str] = deque(maxlen=40)
-        with subprocess.Popen(
-            command,
-            env=environment,
-            cwd=options.project,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        ) as process:
+        with (
+            tempfile.TemporaryFile() as words,
+            subprocess.Popen(
+                command,
+                env=environment,
+                cwd=options.project,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=words,
+                text=True,
+                errors="replace",
+            ) as process,
+        ):
             assert process.stdout is not None
             for line in process.stdout:
-                last.append(line)
                 progress(line.rstrip("\n"))
             status = process.wait()
+            words.seek(0)
+            said = words.read().decode("utf-8", "replace")
         told = read_report(report)
     if status != 0 or len(told.directories) != 1:
-        raise told.failures()[0] if told.errors else _unexplained(status, "".join(last))
+        raise told.failures()[0] if told.errors else _unexplained(status, said)
     return load_manifest(options.project / told.directories[0] / "manifest.json")
 
 

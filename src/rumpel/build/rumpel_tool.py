@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rumpel.build.scanner import make_scanner
 from rumpel.build.step import Step
 from rumpel.errors import RumpelError
 
@@ -17,12 +18,11 @@ def generate(env: Any) -> None:
     """Add the builders to an environment."""
     from SCons.Action import Action  # type: ignore[import-untyped]
     from SCons.Builder import Builder  # type: ignore[import-untyped]
-    from SCons.Scanner.C import CScanner  # type: ignore[import-untyped]
 
     action = Action(run_step, strfunction=None)
     env["BUILDERS"]["Step"] = Builder(action=action, source_factory=env.File, target_factory=env.File)
     env["BUILDERS"]["CObject"] = Builder(
-        action=action, source_factory=env.File, target_factory=env.File, source_scanner=CScanner()
+        action=action, source_factory=env.File, target_factory=env.File, source_scanner=make_scanner()
     )
 
 
