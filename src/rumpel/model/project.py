@@ -239,7 +239,7 @@ def _source_problems(tree: Tree) -> list[Problem]:
 
 
 def _one_of(tree: Tree, keys: tuple[str, ...], path: str) -> list[Problem]:
-    given = [key for key in keys if key in tree.entries]
+    given = [key for key in tree.entries if key in keys]
     if len(given) == 1 or not tree.entries:  # of an empty one the schema's check tells
         return []
     allowed = quoted(keys, "or")
