@@ -1,0 +1,1 @@
+<style>{{style}}</style><script>{{script}}</script>
