@@ -172,7 +172,7 @@ def test_a_driver_s_files_must_exist_for_the_kernels_that_the_project_has(projec
 def test_two_ways_of_readiness_are_one_too_many(project: Project, write: Write) -> None:
     write("components/app/component.yaml", COMPONENT.replace("{exit: true}", "{exit: true, console: up}"))
     assert component_words(project) == (
-        "components/app/component.yaml:9:22: 'ready' has 'exit' and 'console'; only one of them can hold. Keep one."
+        "components/app/component.yaml:9:21: 'ready' has 'exit' and 'console'; only one of them can hold. Keep one."
     )
 
 
