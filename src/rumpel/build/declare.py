@@ -12,6 +12,7 @@ from rumpel.build.cprogram import Archive, Compile, Link, PrepareSource, shown
 from rumpel.build.kernel_debian import CollectModules, ExtractKernel
 from rumpel.build.manifest import Place, ReplacedSource, WriteManifest, WritePlan
 from rumpel.build.modules import WantedModule
+from rumpel.build.prologue import PROLOGUE
 from rumpel.build.rootfs import PlacedFile, Placement, RootFilesystem, check_collisions, component_files
 from rumpel.build.step import AnyPath, ProjectPath, Step, TreePath, Workspace
 from rumpel.build.toolchain import Toolchain
@@ -248,7 +249,8 @@ class Declarer:
         part = _kernel_part(plan)
         source = named_source(plan, plan.kernel.sources, f"kernel '{plan.kernel.name}'")
         shared = f"{PARTS}/kernel-{plan.kernel.name}/kernel"
-        extracted = self._once(shared, ExtractKernel(part=part, source=source), [], [shared])
+        extract = ExtractKernel(part=part, source=source, tools=self.tools)
+        extracted = self._once(shared, extract, [self._file(PROLOGUE)], [shared])
         kernel = self._step(Place(part=part, name=f"{folder}/kernel"), extracted, [f"{folder}/kernel"])
         self.env.NoCache(kernel)
         wanted = tuple(

@@ -9,7 +9,9 @@ from typing import ClassVar, Literal
 
 from rumpel.build import bzimage, pvh
 from rumpel.build.modules import WantedModule, load_order, read_tree
+from rumpel.build.prologue import ADDRESS, PROLOGUE, assemble
 from rumpel.build.step import Step, Workspace
+from rumpel.build.toolchain import Toolchain
 from rumpel.errors import BuildError
 from rumpel.resolve.plan import Source
 
@@ -18,20 +20,27 @@ class ExtractKernel(Step, frozen=True):
     """The package's bzImage to what QEMU's `-kernel` gets: the uncompressed ELF kernel where it has a PVH entry.
 
     That saves the guest from decompressing itself, which takes longer than all else before its init. A kernel
-    without a PVH entry stays the bzImage that it is.
+    without a PVH entry stays the bzImage that it is. The sources are the prologue's, which measures the TSC.
     """
 
     verb: ClassVar[str] = "KERNEL"
-    code: ClassVar[tuple[str, ...]] = ("bzimage.py", "pvh.py")
+    code: ClassVar[tuple[str, ...]] = ("bzimage.py", "pvh.py", "prologue.py", "toolchain.py")
     source: Source
+    tools: Toolchain
 
     def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
         boot = _one(workspace.unpack(self.source) / "boot", "vmlinuz-*", self.source)
         elf = pvh.parse(bzimage.vmlinux(boot))
-        if elf is not None and pvh.entry_point(elf) is not None:
-            targets[0].write_bytes(pvh.packed(elf))
-        else:
+        if elf is None or pvh.entry_point(elf) is None:
             targets[0].write_bytes(boot.read_bytes())
+            return
+        prefixed = pvh.with_prologue(elf, assemble(workspace, sources[0], self.part), ADDRESS)
+        if prefixed is None:
+            raise BuildError(
+                f"The kernel of the package '{self.source.package}' {self.source.version} uses the memory at "
+                f"{ADDRESS:#x}, where '{PROLOGUE}' is to lie."
+            )
+        targets[0].write_bytes(pvh.packed(prefixed))
 
 
 class CollectModules(Step, frozen=True):

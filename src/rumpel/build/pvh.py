@@ -8,7 +8,7 @@ A kernel as it is linked has its segments aligned to 2 MiB in the file and holds
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
@@ -18,6 +18,7 @@ _PT_LOAD = 1
 _PT_NOTE = 4
 _EM_X86_64 = 62
 _PAGE = 4096
+_READ_WRITE_EXECUTE = 7
 PHYS32_ENTRY = 18
 
 
@@ -68,20 +69,53 @@ def parse(image: bytes) -> Elf | None:
 def entry_point(elf: Elf) -> int | None:
     """The PVH entry's physical address; None where the kernel has none."""
     for segment in elf.segments:
-        if segment.kind != _PT_NOTE:
-            continue
-        position = 0
-        while position + _NOTE.size <= len(segment.data):
-            name_size, value_size, kind = _NOTE.unpack_from(segment.data, position)
-            name_at = position + _NOTE.size
-            value_at = name_at + _aligned(name_size, 4)
-            position = value_at + _aligned(value_size, 4)
-            if position > len(segment.data):
-                break
-            name = segment.data[name_at : name_at + name_size].rstrip(b"\0")
-            if name == b"Xen" and kind == PHYS32_ENTRY and value_size >= 4:
-                return int.from_bytes(segment.data[value_at : value_at + value_size], "little")
+        place = _entry_place(segment) if segment.kind == _PT_NOTE else None
+        if place is not None:
+            return int.from_bytes(segment.data[place], "little")
     return None
+
+
+def _entry_place(notes: Segment) -> slice | None:
+    """Where in the segment's data the note's value stands."""
+    position = 0
+    while position + _NOTE.size <= len(notes.data):
+        name_size, value_size, kind = _NOTE.unpack_from(notes.data, position)
+        name_at = position + _NOTE.size
+        value_at = name_at + _aligned(name_size, 4)
+        position = value_at + _aligned(value_size, 4)
+        if position > len(notes.data):
+            break
+        name = notes.data[name_at : name_at + name_size].rstrip(b"\0")
+        if name == b"Xen" and kind == PHYS32_ENTRY and value_size >= 4:
+            return slice(value_at, value_at + value_size)
+    return None
+
+
+def _with_entry(notes: Segment, address: int) -> Segment:
+    place = _entry_place(notes)
+    if place is None:
+        return notes
+    value = address.to_bytes(place.stop - place.start, "little")
+    return replace(notes, data=notes.data[: place.start] + value + notes.data[place.stop :])
+
+
+def with_prologue(elf: Elf, code: bytes, address: int) -> Elf | None:
+    """The same kernel with `code` at the physical `address`, which is entered in its place.
+
+    The 32 bits at `code`'s fifth byte receive the kernel's own entry, where the code goes on to. None where the
+    kernel has no entry, or lies where the code would.
+    """
+    entry = entry_point(elf)
+    if entry is None:
+        return None
+    for segment in elf.segments:
+        end = segment.physical + segment.memory_size
+        if segment.kind == _PT_LOAD and address < end and segment.physical < address + len(code):
+            return None
+    data = code[:4] + struct.pack("<I", entry) + code[8:]
+    prologue = Segment(_PT_LOAD, _READ_WRITE_EXECUTE, address, address, len(data), _PAGE, data)
+    moved = (_with_entry(segment, address) if segment.kind == _PT_NOTE else segment for segment in elf.segments)
+    return replace(elf, segments=(prologue, *moved))
 
 
 def packed(elf: Elf) -> bytes:
