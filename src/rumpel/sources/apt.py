@@ -73,13 +73,21 @@ class Archive:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Held around every use: apt's state is one, and another build may need it too."""
-        from filelock import FileLock
+        from filelock import FileLock, Timeout
 
         try:
             self._root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self._root / "lock"):
+            lock = FileLock(self._root / "lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                self._progress(Step("waiting for another run that is fetching"))
+                lock.acquire()
+            try:
                 self._configure()
                 yield
+            finally:
+                lock.release()
         except OSError as error:
             raise SourceError(
                 f"apt's private state '{self._root}' cannot be written: {error.strerror or error}.",

@@ -14,6 +14,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,7 @@ from rumpel.errors import SourceError
 from rumpel.places import store_dir
 
 _CHUNK = 1 << 20
+_ABANDONED = 86400.0  # seconds
 
 
 class PinnedFile(Protocol):
@@ -133,12 +135,20 @@ class Store:
         folder = self.root / ".partial" / f"{label}.{os.getpid()}.{secrets.token_hex(4)}"
         try:
             folder.mkdir(parents=True)
+            self._remove_abandoned()
         except OSError as error:
             raise self._unwritable(label, error) from None
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _remove_abandoned(self) -> None:
+        """Remove what a killed run left on its way in, a day after it was last touched."""
+        for path in (self.root / ".partial").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.lstat().st_mtime > _ABANDONED:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @contextlib.contextmanager
     def _writing(self, file: PinnedFile) -> Iterator[None]:

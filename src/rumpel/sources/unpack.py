@@ -48,6 +48,8 @@ def unpack(source: Pinned, store: Store, trees: Path) -> Path:
         with FileLock(trees / f".{tree.name}.lock"):
             if tree.is_dir():  # another build was faster
                 return tree
+            for abandoned in trees.glob(f".partial.{tree.name}.*"):  # by a run that was killed: the lock is ours
+                shutil.rmtree(abandoned)
             try:
                 partial.mkdir()
                 _unpack_into(source, store, partial)

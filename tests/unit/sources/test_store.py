@@ -128,3 +128,13 @@ def test_two_processes_add_the_same_file_at_once(store: Store, tmp_path: Path) -
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
     assert files_below(store.root) == [store.path(file)]
+
+
+def test_what_a_killed_run_left_is_removed_a_day_later(store: Store) -> None:
+    old, new = store.root / ".partial/old", store.root / ".partial/new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    os.utime(old, (1, 1))
+    with store.work_folder("next"):
+        assert not old.exists()
+        assert new.exists()
