@@ -120,7 +120,7 @@ static void burst(uint32_t bytes)
     const uint32_t length = sizeof line - 1;
 
     for (uint32_t i = 0; i < bytes; i++)
-        out8(CONSOLE, (uint8_t)line[i % length]);
+        put(CONSOLE, line[i % length]);
 }
 
 static uint32_t fw_cfg_be32(void)

@@ -72,7 +72,7 @@ def start_detached(plan: Plan, image: Image, options: Options) -> Seen:
         if not line:
             said = supervisor.stderr.read().decode("utf-8", "replace")
             raise RuntimeError(f"the supervisor of an instance ended without an answer:\n{said}")
-        answer = msgspec.json.decode(line, type=Answer)
+        answer = msgspec.json.decode(line, type=Answer, dec_hook=lambda kind, value: kind(value))
         if answer.failure is not None:
             raise _raised(answer.failure)
         # It goes on without us: what Popen would wait for at the end of this block is the supervisor's end.
@@ -155,7 +155,7 @@ def supervise() -> int:
 def _answer(answer: Answer) -> None:
     """Answer, and let go of the pipes of the process that asked."""
     with contextlib.suppress(BrokenPipeError):
-        sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
+        sys.stdout.buffer.write(msgspec.json.encode(answer, enc_hook=str) + b"\n")
         sys.stdout.buffer.flush()
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):

@@ -28,7 +28,7 @@ from rumpel.machine import failure, ready
 from rumpel.machine.accelerator import Asked, Choice, choose_accelerator
 from rumpel.machine.command import DEFAULT_QEMU, ByHand, Inherited, Launch, pasteable, qemu_command
 from rumpel.machine.console import Console, ConsoleTimeoutError, Found
-from rumpel.machine.monitor import Event
+from rumpel.machine.monitor import Event, MonitorClosedError
 from rumpel.machine.ports import guest_took_connection, parse_forwards, refused_port
 from rumpel.machine.process import find_qemu, start_time_of
 from rumpel.machine.registry import Claim, Record, Stopped, instance_directory, owner_socket
@@ -222,8 +222,8 @@ class Instance:
             return self._running.monitor.execute(
                 command, {name.replace("_", "-"): value for name, value in arguments.items()}
             )
-        except MachineError as error:
-            if self._running.wait_end(0.5):
+        except MonitorClosedError as error:
+            if self._running.wait_end(2.0):
                 raise self._failed(failure.end_message(self._running)) from error
             raise
 
@@ -262,6 +262,10 @@ class Instance:
             message = f"No line of the console of '{self.name}' matched '{pattern}' within {timeout:g} s."
             raise self._failed(message) from None
 
+    def type(self, text: str) -> None:
+        """Type on the guest's console."""
+        self._running.type(text.encode())
+
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end; the guest program's exit status.
 
@@ -287,8 +291,8 @@ class Instance:
         if not running.wait_end(limit):
             took = self._stopped = "quit"
             with contextlib.suppress(MachineError):
-                running.monitor.execute("quit", timeout=2.0)
-            if not running.wait_end(2.0):
+                running.monitor.execute("quit", timeout=1.0)
+            if not running.wait_end(1.0):
                 took = self._stopped = "killed"
                 running.process.kill()
                 running.wait_end(10.0)
@@ -325,11 +329,14 @@ class Instance:
             if not self._running.wait_end(2.0):
                 raise
             refused = refused_port(self._running.stderr())
-            raise refused or self._failed(failure.end_message(self._running)) from error
+            if refused is not None:
+                raise refused from error
+            return  # a short life, good or bad: who waits for the machine is told
         self.ports = parse_forwards(str(usernet), self.plan.ports)
         self._update(ports=self.ports, urls={name: self.url(name) for name in self.ports})
 
     def _probe(self, deadline: float) -> None:
+        self._watch()
         declared = self.plan.ready
         port = next(port for port in self.plan.ports if port.name == declared.port)
         number = self.ports[port.name]

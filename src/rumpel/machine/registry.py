@@ -130,7 +130,7 @@ class Claim:
             log = self.directory / name
             if log.exists():
                 log.replace(self.directory / f"{name}.1")
-        for name in (RECORD, "settings", "owner.sock"):
+        for name in (RECORD, "settings", "owner.sock", "console.in", "console.out"):
             (self.directory / name).unlink(missing_ok=True)
 
 
@@ -151,22 +151,24 @@ def list_instances() -> list[Seen]:
     return [seen for seen in found if seen is not None]
 
 
-def stop_instance(name: str, *, timeout: float = 10.0) -> Stopped:
+def stop_instance(name: str, *, timeout: float = 10.0, grace: float = 15.0) -> Stopped:
     """Stop the instance `name`: its owner asks the guest, then tells QEMU to quit, then kills it; says which it took.
 
-    `timeout` is how long the guest gets, in seconds. An owner that does not answer is passed over. Raises
-    InstanceError where nothing runs under this name.
+    `timeout` is how long the guest gets, in seconds. An owner that has not answered `grace` seconds later is passed
+    over. Raises InstanceError where nothing runs under this name.
     """
     seen = find_instance(name)
     if not seen.running:
         raise InstanceError(
             f"No instance named '{name}' is running.", hint="'rumpel ps' lists what runs.", instance=name
         )
-    took = _ask_owner(seen.directory, timeout)
+    took = _ask_owner(seen.directory, timeout, grace)
+    if took is None and not find_instance(name).running:
+        took = "ended"
     if took is None:
         _kill(seen.record.qemu, seen.record.qemu_start)
         took = "killed"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + min(5.0, grace)
     while _locked(seen.directory) and time.monotonic() < deadline:
         time.sleep(0.01)
     return took
@@ -184,11 +186,11 @@ def owner_socket(directory: Path) -> socket.socket:
     return listener
 
 
-def _ask_owner(directory: Path, timeout: float) -> Stopped | None:
+def _ask_owner(directory: Path, timeout: float, grace: float) -> Stopped | None:
     folder = os.open(directory, os.O_PATH | os.O_CLOEXEC)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-            asking.settimeout(timeout + 15)
+            asking.settimeout(timeout + grace)
             asking.connect(f"/proc/self/fd/{folder}/owner.sock")
             asking.sendall(f"stop {timeout}\n".encode())
             answer = asking.recv(64).decode().strip()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import selectors
 import socket
@@ -21,6 +22,55 @@ from rumpel.machine.monitor import Event, Monitor
 from rumpel.machine.process import Process, Usage
 
 _CHUNK = 1 << 16
+_FIFO_SIZE = 1 << 20
+# A UART sends single bytes: taking them together costs a thousandth of a second and saves a wake-up for each.
+_BATCH = 0.001
+
+
+class ConsoleFifo:
+    """The console's two FIFOs, and the log that gets every byte before anybody sees it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = str(directory / "console")
+        self._files = tuple(directory / f"console.{way}" for way in ("in", "out"))
+        for file in self._files:
+            file.unlink(missing_ok=True)
+            os.mkfifo(file, 0o600)
+        # For reading and writing: it opens before QEMU does, and the end of QEMU is not the end of the file.
+        self._input, self._output = (os.open(file, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC) for file in self._files)
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _FIFO_SIZE)
+        self._log = (directory / "console.log").open("wb", buffering=0)
+        self._writing = threading.Lock()
+        self._closed = False
+
+    def fileno(self) -> int:
+        return self._output
+
+    def read(self) -> bytes:
+        """What has come since the last time; empty: nothing."""
+        try:
+            data = os.read(self._output, _CHUNK)
+        except BlockingIOError:
+            return b""
+        with contextlib.suppress(OSError):  # a full disk does not stop the machine
+            self._log.write(data)
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Type on the console; what does not fit into the FIFO is lost, as on a real line."""
+        with self._writing, contextlib.suppress(BlockingIOError):
+            if not self._closed:
+                os.write(self._input, data)
+
+    def close(self) -> None:
+        with self._writing:
+            self._closed = True
+        for descriptor in (self._input, self._output):
+            os.close(descriptor)
+        self._log.close()
+        for file in self._files:
+            file.unlink(missing_ok=True)
 
 
 class Running:
@@ -50,23 +100,24 @@ class Running:
         self._on_end = on_end
         self._ended = threading.Event()
         self._listener = listener
-        self._console_socket, console = socket.socketpair()
+        self._answering: list[threading.Thread] = []
+        self._fifo = ConsoleFifo(directory)
         self._control_socket, control = socket.socketpair()
         ours, monitor = socket.socketpair()
-        given = (console, control, monitor)
-        channels = Inherited(console.fileno(), control.fileno(), monitor.fileno(), str(directory / "console.log"))
+        given = (control, monitor)
+        channels = Inherited(self._fifo.path, control.fileno(), monitor.fileno())
         try:
             self.command = command(channels)
             self.started = time.monotonic()
             self.process = Process(self.command, descriptors=[end.fileno() for end in given], stderr=self.stderr_path)
         except BaseException:
-            for sock in (self._console_socket, self._control_socket, ours, listener):
-                sock.close()
+            for open_end in (self._fifo, self._control_socket, ours, listener):
+                open_end.close()
             raise
         finally:
             for end in given:
                 end.close()
-        for sock in (self._console_socket, self._control_socket, listener):
+        for sock in (self._control_socket, listener):
             sock.setblocking(False)
         self.monitor = Monitor(ours, log=directory / "qmp.log", changed=self.changed)
         self._thread = threading.Thread(target=self._pump, name="rumpel-machine", daemon=True)
@@ -101,6 +152,10 @@ class Running:
         with contextlib.suppress(OSError):
             self._control_socket.send(line.encode() + b"\n")
 
+    def type(self, data: bytes) -> None:
+        """Type on the guest's console."""
+        self._fifo.write(data)
+
     def pause(self, seconds: float) -> None:
         """Wait until something changes, at most so long."""
         with self.changed:
@@ -115,12 +170,14 @@ class Running:
         """Kill QEMU if it still runs, and free everything. May be called twice."""
         self.process.kill()
         self._thread.join(10)
+        for answering in self._answering:  # who asked gets the answer even when this process ends now
+            answering.join(2)
         self.monitor.close()
         self.console.drain()
 
     def _pump(self) -> None:
         with selectors.DefaultSelector() as selector:
-            selector.register(self._console_socket, selectors.EVENT_READ, self._read_console)
+            selector.register(self._fifo, selectors.EVENT_READ, self._read_console)
             selector.register(self._control_socket, selectors.EVENT_READ, self._read_control)
             selector.register(self._listener, selectors.EVENT_READ, self._accept)
             selector.register(self.process.pidfd, selectors.EVENT_READ, None)
@@ -131,15 +188,16 @@ class Running:
                         running = False
                     elif not key.data():
                         selector.unregister(key.fileobj)
-        # QEMU is gone: what it wrote before is still in the sockets.
+                time.sleep(_BATCH)
+        # QEMU is gone: what it wrote before is still in the channels.
         for read in (self._read_console, self._read_control):
             while read():
                 pass
         self.process.reap()
         self.mark("end")
         self.monitor.drain(2.0)
-        for sock in (self._console_socket, self._control_socket, self._listener):
-            sock.close()
+        for open_end in (self._fifo, self._control_socket, self._listener):
+            open_end.close()
         self.console.close()
         try:
             self._on_end()
@@ -149,7 +207,7 @@ class Running:
                 self.changed.notify_all()
 
     def _read_console(self) -> bool:
-        data = _received(self._console_socket)
+        data = self._fifo.read()
         if data:
             self.mark("console")
             self.console.feed(data)
@@ -168,7 +226,9 @@ class Running:
     def _accept(self) -> bool:
         with contextlib.suppress(OSError):
             asking, _ = self._listener.accept()
-            threading.Thread(target=self._answer, args=(asking,), name="rumpel-request", daemon=True).start()
+            answering = threading.Thread(target=self._answer, args=(asking,), name="rumpel-request", daemon=True)
+            self._answering = [*(thread for thread in self._answering if thread.is_alive()), answering]
+            answering.start()
         return True
 
     def _answer(self, asking: socket.socket) -> None:

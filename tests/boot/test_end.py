@@ -1,0 +1,155 @@
+"""However a machine ends, it is said at once, in words, with all that is known."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from rumpel.errors import InstanceError, MachineError
+from rumpel.machine.registry import find_instance, stop_instance
+from rumpel.resolve.plan import Ready
+
+pytestmark = pytest.mark.boot
+
+NEVER = Ready(kind="console", console="never said", timeout=120)
+
+
+def failure_of(instance) -> MachineError:
+    with pytest.raises(MachineError) as caught:
+        instance.wait_ready()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("fail", "The guest could not run the program: there is no program at '/bin/none'."),
+        ("panic", "The guest's kernel panicked: page fault at 0x10."),
+        ("mute", "The guest ended the machine without saying how its program fared."),
+        ("status=9", "The program ended with status 9 before the machine was ready."),
+    ],
+)
+def test_wait_ends_with_the_machine_and_says_how(boot, plan_of, word, message) -> None:
+    error = failure_of(boot(plan_of(word, ready=NEVER)))
+    assert error.message == message
+    assert error.evidence.console == "READY"
+    assert error.evidence.qemu_status == 1
+    assert error.evidence.guest_status == (9 if word == "status=9" else None)
+    assert "qemu-system-x86_64" in error.evidence.command
+    assert f"The whole console is in {error.evidence.files[0]}." in str(error)
+
+
+def test_guest_that_resets_the_machine_has_crashed(boot, plan_of) -> None:
+    instance = boot(plan_of("stop", "reset", ready=NEVER))
+    instance.qmp("query-status")  # from here on QEMU tells of the reset
+    instance._running.send("stop")
+    error = failure_of(instance)
+    assert error.message == (
+        "The guest crashed: it reset the machine, as a kernel does after a panic or a triple fault."
+    )
+    assert find_instance("floor").record.failure == error.message
+    assert find_instance("floor").state == "failed"
+
+
+@pytest.mark.parametrize("declared", [NEVER, Ready(kind="http", port="http", path="/"), Ready(kind="exit")])
+def test_crash_ends_every_kind_of_waiting(boot, plan_of, declared) -> None:
+    error = failure_of(boot(plan_of("reset", net=True, ready=declared)))
+    assert error.message.startswith("The guest crashed: it reset")
+
+
+def test_machine_that_is_never_ready_shows_the_consoles_end(boot, plan_of) -> None:
+    instance = boot(plan_of("deaf", ready=Ready(kind="console", console="listening", timeout=0.3)))
+    error = failure_of(instance)
+    assert (
+        error.message == "The machine 'floor' was not ready within 0.3 s: no line of the console matched 'listening'."
+    )
+    assert "The console ended with:\n    READY" in str(error)
+    assert error.evidence.qemu_status is None
+
+
+def test_program_that_never_ends_is_not_ready_by_its_end(boot, plan_of) -> None:
+    error = failure_of(boot(plan_of("deaf", ready=Ready(kind="exit", timeout=0.3))))
+    assert error.message == "The machine 'floor' was not ready within 0.3 s: the program did not end."
+
+
+@pytest.mark.parametrize("kind", ["http", "port"])
+def test_port_without_a_guest_behind_it_is_not_ready(boot, plan_of, kind) -> None:
+    """QEMU accepts connections for a guest that never looks at its network."""
+    error = failure_of(boot(plan_of("deaf", net=True, ready=Ready(kind=kind, port="http", path="/", timeout=0.7))))
+    seen = {"http": "a connection was open, but no answer came", "port": "the guest did not take a connection"}
+    assert error.message == f"The machine 'floor' was not ready within 0.7 s: {seen[kind]}."
+
+
+def test_killed_qemu_is_named_with_its_signal(boot, plan_of) -> None:
+    instance = boot(plan_of("deaf", ready=NEVER))
+    instance.wait_for_console("READY", 30)
+    os.kill(instance.pid, signal.SIGKILL)
+    assert failure_of(instance).message == "QEMU was ended by signal 9 (SIGKILL)."
+
+
+def test_qemu_told_to_end_from_outside_is_no_crash_of_the_guest(boot, plan_of) -> None:
+    instance = boot(plan_of("deaf", ready=NEVER))
+    instance.qmp("query-status")
+    os.kill(instance.pid, signal.SIGTERM)
+    assert failure_of(instance).message == "QEMU was told to end by a signal from outside."
+
+
+def test_qmp_after_a_crash_says_what_happened(boot, plan_of) -> None:
+    instance = boot(plan_of("mute"))
+    with pytest.raises(MachineError):
+        instance.wait(30)
+    with pytest.raises(MachineError) as caught:
+        instance.qmp("query-status")
+    assert caught.value.message == "The guest ended the machine without saying how its program fared."
+
+
+def test_stop_asks_the_guest(boot, plan_of) -> None:
+    instance = boot(plan_of("stop", "status=5"))
+    instance.wait_ready()
+    assert instance.stop(30) == "asked"
+    assert instance.wait() == 5
+    assert instance.stop() == "ended"
+
+
+def test_guest_that_does_not_hear_is_ended_after_the_deadline(boot, plan_of) -> None:
+    instance = boot(plan_of("deaf"))
+    instance.wait_ready()
+    assert instance.stop(0.2) == "quit"
+    with pytest.raises(InstanceError) as caught:
+        instance.wait()
+    assert str(caught.value) == "The instance 'floor' was ended by force before its program had ended."
+    assert find_instance("floor").state == "ended"
+
+
+def test_qemu_that_does_not_hear_is_killed(boot, plan_of) -> None:
+    instance = boot(plan_of("deaf"))
+    instance.wait_ready()
+    instance.qmp("query-status")
+    os.kill(instance.pid, signal.SIGSTOP)
+    assert instance.stop(0.1) == "killed"
+    assert instance.stats().cpu > 0
+
+
+def test_stop_by_name_works_from_another_process(boot, plan_of) -> None:
+    instance = boot(plan_of("stop", "status=6"), name="web")
+    instance.wait_ready()
+    assert stop_instance("web", timeout=30) == "asked"
+    assert instance.wait(30) == 6
+
+
+def test_stop_of_what_does_not_run_says_so(boot, plan_of) -> None:
+    with pytest.raises(InstanceError) as caught:
+        stop_instance("nobody")
+    assert str(caught.value) == "There is no instance named 'nobody'.\n'rumpel ps --all' lists what runs and what ran."
+    boot(plan_of()).wait(30)
+    with pytest.raises(InstanceError) as caught:
+        stop_instance("floor")
+    assert str(caught.value) == "No instance named 'floor' is running.\n'rumpel ps' lists what runs."
+
+
+def test_burst_on_the_console_arrives_whole(boot, plan_of) -> None:
+    instance = boot(plan_of("burst=2000000", "status=1"))
+    assert instance.wait(120) == 1
+    assert (instance.directory / "console.log").stat().st_size == 2_000_006

@@ -1,0 +1,147 @@
+"""QEMU lives exactly as long as its owner, and an owner's death leaves nothing in the way of the next."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from rumpel.errors import HostError, InstanceError, MachineError
+from rumpel.machine.detached import Job, start_detached
+from rumpel.machine.instance import Image, Options, launch
+from rumpel.machine.process import Process, start_time_of
+from rumpel.machine.registry import find_instance, stop_instance
+from rumpel.resolve.plan import Plan, Ready
+
+pytestmark = pytest.mark.boot
+
+TCG = Options(accelerator="tcg")
+Owner = Callable[[Plan], tuple["subprocess.Popen[bytes]", int]]
+
+
+@pytest.fixture
+def owner(floor: Image) -> Iterator[Owner]:
+    """Starts a machine in a process of its own; returns that process and QEMU's pid."""
+    owners: list[subprocess.Popen[bytes]] = []
+
+    def owner(plan: Plan) -> tuple[subprocess.Popen[bytes], int]:
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("owner.py"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+        )  # fmt: skip
+        owners.append(process)
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(msgspec.json.encode(Job(plan=plan, image=floor, options=TCG)))
+        process.stdin.close()
+        return process, int(process.stdout.readline())
+
+    yield owner
+    for process in owners:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def ends(pid: int, seconds: float = 20) -> bool:
+    """Whether the process ends in time. Works for one that is not our child."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGSEGV])
+def test_qemu_dies_with_its_owner_whatever_kills_it(owner, plan_of, number) -> None:
+    process, qemu = owner(plan_of("deaf"))
+    assert start_time_of(qemu) > 0
+    process.send_signal(number)
+    assert ends(qemu)
+
+
+def test_name_of_a_killed_owner_is_free_and_its_console_is_kept(owner, plan_of, boot) -> None:
+    process, qemu = owner(plan_of("deaf"))
+    process.kill()
+    assert ends(qemu)
+    process.wait()
+    assert find_instance("floor").state == "dead"
+    instance = boot(plan_of("stop"))
+    instance.wait_ready()
+    assert (instance.directory / "console.log.1").read_bytes() == b"READY\n"
+
+
+def test_qemu_does_not_start_for_an_owner_that_is_gone(tmp_path) -> None:
+    """The owner may die between the fork and the signal being set: then the child ends by itself."""
+    from rumpel.machine.process import _GUARD
+
+    done = subprocess.run(
+        ["setpriv", "--pdeathsig", "KILL", "sh", "-c", _GUARD, "1", "touch", str(tmp_path / "started")],
+        timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 125
+    assert not (tmp_path / "started").exists()
+
+
+def test_process_reports_what_it_used(tmp_path) -> None:
+    process = Process(["sh", "-c", "exit 3"], descriptors=(), stderr=tmp_path / "stderr")
+    assert process.reap() == 3
+    assert process.usage().resident > 0
+
+
+def test_detached_machine_goes_on_after_the_command_and_stops_by_name(plan_of, floor) -> None:
+    seen = start_detached(plan_of("stop", "status=4", net=True), floor, TCG)
+    try:
+        assert seen.state == "ready"
+        assert seen.record.urls["http"].startswith("http://127.0.0.1:")
+        assert os.getsid(seen.record.owner) == seen.record.owner != os.getsid(0)
+        with pytest.raises(InstanceError):
+            launch(plan_of("stop"), floor, TCG)
+    finally:
+        assert stop_instance("floor", timeout=30) == "asked"
+    assert find_instance("floor").state == "ended"
+    assert find_instance("floor").record.status == 4
+    assert ends(seen.record.owner)
+    assert ends(seen.record.qemu)
+
+
+def test_detached_machine_ends_in_order_when_its_owner_is_told_to(plan_of, floor) -> None:
+    seen = start_detached(plan_of("stop", "status=4"), floor, TCG)
+    os.kill(seen.record.owner, signal.SIGTERM)
+    assert ends(seen.record.owner)
+    assert find_instance("floor").record.status == 4
+
+
+def test_detached_failure_comes_back_as_it_was(plan_of, floor) -> None:
+    with pytest.raises(MachineError) as caught:
+        start_detached(plan_of("fail", ready=Ready(kind="console", console="never")), floor, TCG)
+    assert caught.value.message == "The guest could not run the program: there is no program at '/bin/none'."
+    assert caught.value.evidence.console == "READY"
+    assert caught.value.evidence.qemu_status == 1
+    with pytest.raises(HostError) as host:
+        start_detached(plan_of(), floor, Options(accelerator="tcg", qemu="qemu-system-none"))
+    assert host.value.message == "QEMU is not installed: there is no program 'qemu-system-none'."
+
+
+def test_stop_by_name_passes_over_an_owner_that_hangs(plan_of, floor) -> None:
+    seen = start_detached(plan_of("deaf"), floor, TCG)
+    os.kill(seen.record.owner, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        assert stop_instance("floor", timeout=0.1, grace=0.5) == "killed"
+        assert time.monotonic() - begun < 60
+        assert ends(seen.record.qemu)
+    finally:
+        os.kill(seen.record.owner, signal.SIGCONT)
+    assert ends(seen.record.owner)

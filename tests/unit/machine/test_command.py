@@ -1,0 +1,110 @@
+"""QEMU's command line is a pure function of the plan."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+
+import pytest
+
+from rumpel.machine.command import ByHand, Inherited, Launch, pasteable, qemu_command
+from rumpel.resolve.plan import Device, Kernel, Machine, Plan, Port, Ready, Settings, Volume
+
+PLAN = Plan(
+    schema=1, composition="web", summary="",
+    machine=Machine(name="microvm", qemu_machine="microvm", qemu_options=(("acpi", "on"),), firmware="qboot.rom"),
+    kernel=Kernel(name="debian", recipe="debian", directory="", summary="", command_line=("quiet", "panic=-1")),
+    drivers=(),
+    devices=(
+        Device(driver="virtio-rng", model="virtio-rng-device", backend="rng"),
+        Device(driver="virtio-net", model="virtio-net-device", backend="net-user"),
+        Device(driver="virtio-blk", model="virtio-blk-device", backend="volume", volume="data"),
+    ),
+    components=(), settings=Settings(),
+    ports=(Port(name="http", port=80), Port(name="dns", port=53, protocol="udp", host=5353)),
+    ready=Ready(kind="exit"), volumes=(Volume(name="data", mount="/data", size=64, serial="data"),),
+    sources=(), reasons=(), capabilities=(),
+)  # fmt: skip
+LAUNCH = Launch(kernel="/i/kernel", rootfs="/i/rootfs.cpio", settings="/s/settings", volumes={"data": "/v/a,b.ext4"})
+
+
+def values(command: tuple[str, ...], option: str) -> list[str]:
+    return [value for name, value in itertools.pairwise(command) if name == option]
+
+
+def test_everything_of_the_plan_is_on_the_command_line() -> None:
+    command = qemu_command(PLAN, LAUNCH, Inherited(console="/c/console", control=6, monitor=7))
+    assert values(command, "-M") == ["microvm,acpi=on"]
+    assert values(command, "-bios") == ["qboot.rom"]
+    assert values(command, "-m") == ["128M"]
+    assert values(command, "-append") == ["quiet panic=-1"]
+    assert values(command, "-initrd") == ["/i/rootfs.cpio"]
+    assert values(command, "-global") == ["virtio-mmio.force-legacy=false"]
+    assert values(command, "-fw_cfg") == ["name=opt/rumpel/settings,file=/s/settings"]
+    assert values(command, "-netdev") == [
+        "user,id=net1,net=10.0.2.0/24,host=10.0.2.2,dns=10.0.2.3,"
+        "hostfwd=tcp:127.0.0.1:0-10.0.2.15:80,hostfwd=udp:127.0.0.1:5353-10.0.2.15:53"
+    ]
+    assert values(command, "-chardev") == [
+        "pipe,id=console,path=/c/console", "socket,id=control,fd=6", "socket,id=monitor,fd=7",
+    ]  # fmt: skip
+    assert values(command, "-device") == [
+        "isa-serial,chardev=console,index=0",
+        "isa-serial,chardev=control,index=1",
+        "isa-debug-exit,iobase=0x501,iosize=1",
+        "virtio-rng-device,rng=rng0",
+        "virtio-net-device,netdev=net1",
+        "virtio-blk-device,drive=volume-data,serial=data",
+    ]
+
+
+def test_flush_of_the_guest_reaches_the_disk_and_the_image_is_locked() -> None:
+    [block] = values(qemu_command(PLAN, LAUNCH, ByHand()), "-blockdev")
+    assert "cache.no-flush=off" in block
+    assert "file.locking=on" in block
+    assert block.endswith("file.filename=/v/a,,b.ext4")
+
+
+def test_line_by_hand_needs_no_descriptor_and_survives_a_shell() -> None:
+    command = qemu_command(PLAN, LAUNCH, ByHand())
+    assert values(command, "-chardev") == ["stdio,id=console", "null,id=control"]
+    assert values(command, "-mon") == []
+    assert not any("fd=" in word for word in command)
+    assert shlex.split(pasteable(command)) == list(command)
+
+
+def test_channels_are_all_that_differs_by_hand() -> None:
+    ours = qemu_command(PLAN, LAUNCH, Inherited(console="/c/console", control=6, monitor=7))
+    by_hand = qemu_command(PLAN, LAUNCH, ByHand())
+    differing = set(ours) ^ set(by_hand)
+    assert all(
+        word.startswith(("pipe,", "socket,", "stdio,", "null,", "-mon", "chardev=monitor")) for word in differing
+    )
+
+
+def test_what_is_asked_for_at_start_replaces_the_plan() -> None:
+    launch = Launch(
+        kernel="k", memory=24, cpus=2, accelerator="kvm", ports={"http": 8080}, volumes={"data": "d"},
+        address="192.168.7.9/28", gateway="192.168.7.1", nameserver="9.9.9.9",
+    )  # fmt: skip
+    command = qemu_command(PLAN, launch, ByHand())
+    assert values(command, "-m") == ["24M"]
+    assert values(command, "-smp") == ["2"]
+    assert values(command, "-accel") == ["kvm"]
+    assert values(command, "-cpu") == ["host"]
+    [network] = values(command, "-netdev")
+    assert network.startswith(
+        "user,id=net1,net=192.168.7.0/28,host=192.168.7.1,hostfwd=tcp:127.0.0.1:8080-192.168.7.9:80"
+    )
+    assert "9.9.9.9" not in network
+
+
+def test_dhcp_leaves_the_network_to_qemu() -> None:
+    launch = Launch(kernel="k", address="dhcp", volumes={"data": "d"})
+    [network] = values(qemu_command(PLAN, launch, ByHand()), "-netdev")
+    assert network.startswith("user,id=net1,hostfwd=tcp:127.0.0.1:0-:80")
+
+
+def test_volume_without_a_file_is_our_mistake() -> None:
+    with pytest.raises(KeyError):
+        qemu_command(PLAN, Launch(kernel="k"), ByHand())

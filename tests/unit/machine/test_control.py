@@ -1,0 +1,63 @@
+"""The control channel is understood as documented, and a hostile guest cannot make it mean or hold more."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rumpel.machine.control import MAX_LINE, ControlReader, Report
+
+
+def report_of(data: bytes) -> Report:
+    reader = ControlReader()
+    reader.feed(data)
+    return reader.report
+
+
+@pytest.mark.parametrize(
+    ("data", "report"),
+    [
+        (b"start\n", Report(started=True)),
+        (b"start\r\nexit 255\r\n", Report(started=True, status=255)),
+        (b"fail no such file\n", Report(failure="no such file")),
+        (b"fail\n", Report(failure="the guest did not say why")),
+        (b"panic page fault\n", Report(panic="page fault")),
+        (b"exit 3", Report()),
+        (b"exit 256\n", Report()),
+        (b"exit -1\n", Report()),
+        (b"exit \xc2\xb2\n", Report()),
+        (b"exit\n", Report()),
+        (b"starting\n", Report()),
+        (b"nonsense\nexit 0\n", Report(status=0)),
+    ],
+)
+def test_lines_mean_what_the_protocol_says(data, report) -> None:
+    assert report_of(data) == report
+
+
+def test_line_that_is_too_long_is_dropped_as_a_whole() -> None:
+    assert report_of(b"x" * (MAX_LINE + 1) + b"\nexit 1\n").status == 1
+    assert report_of(b"fail " + b"y" * 1000 + b"exit 1\n") == Report()
+    assert report_of(b"fail " + b"y" * (MAX_LINE - 5) + b"\n").failure == "y" * (MAX_LINE - 5)
+
+
+def test_endless_line_takes_no_memory() -> None:
+    reader = ControlReader()
+    for _ in range(1000):
+        reader.feed(b"z" * 4096)
+    assert len(reader._line) <= MAX_LINE
+    reader.feed(b"\nexit 7\n")
+    assert reader.report.status == 7
+
+
+@given(st.lists(st.binary(max_size=300)))
+def test_cutting_the_bytes_otherwise_changes_nothing(pieces) -> None:
+    whole = b"".join(pieces)
+    reader = ControlReader()
+    for piece in pieces:
+        reader.feed(piece)
+    single = ControlReader()
+    for byte in whole:
+        single.feed(bytes([byte]))
+    assert reader.report == single.report == report_of(whole)

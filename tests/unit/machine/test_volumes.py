@@ -1,0 +1,223 @@
+"""Volumes are made once, checked, locked, and never lost."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rumpel.errors import VolumeError
+from rumpel.machine.volumes import MIB, Place, ensure_volume, take_volume, volume_path, volume_uuid
+from rumpel.resolve.plan import Volume
+
+DATA = Volume(name="data", mount="/data", size=8, serial="data")
+
+
+def tool(*words: str, data: bytes = b"") -> str:
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    done = subprocess.run(
+        words, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={"PATH": path}, check=False
+    )
+    return done.stdout.decode()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place("web", tmp_path / "volumes", tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 4 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "rumpel-test", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_volume_is_a_clean_ext4_image_of_its_size(place) -> None:
+    with take_volume(DATA, place) as taken:
+        assert taken.path == volume_path("web", "data", place.folder)
+        assert taken.path.stat().st_size == 8 * MIB
+        assert taken.path.stat().st_blocks * 512 < 8 * MIB
+        assert str(volume_uuid("web", "data")) in tool("dumpe2fs", "-h", str(taken.path))
+        assert "clean" in tool("e2fsck", "-n", str(taken.path))
+
+
+def test_volume_lies_in_the_state_folder_by_instance(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("RUMPEL_STATE", str(tmp_path))
+    assert volume_path("web", "data") == tmp_path / "volumes" / "web" / "data.ext4"
+
+
+def test_volume_is_filled_from_its_folder_once(place, tmp_path) -> None:
+    seed = tmp_path / "seed"
+    seed.mkdir()
+    (seed / "greeting").write_text("hello\n")
+    seeded = Volume(name="data", mount="/data", size=8, files="seed")
+    path = ensure_volume(seeded, place)
+    assert "hello" in tool("debugfs", "-R", "cat greeting", str(path))
+    before = path.read_bytes()
+    (seed / "greeting").write_text("other\n")
+    with take_volume(seeded, place):
+        pass
+    assert path.read_bytes() == before
+
+
+def test_missing_seed_folder_is_named(place, tmp_path) -> None:
+    with pytest.raises(VolumeError) as caught:
+        ensure_volume(Volume(name="data", mount="/data", size=8, files="none"), place)
+    assert str(caught.value) == (
+        f"The volume 'data' is to be filled from 'none', but there is no such folder: {tmp_path}/none.\n"
+        "Create the folder, or take 'files' out of the volume."
+    )
+
+
+def test_seed_larger_than_the_volume_is_refused(place, tmp_path) -> None:
+    seed = tmp_path / "seed"
+    seed.mkdir()
+    (seed / "big").write_bytes(b"x" * 9 * MIB)
+    with pytest.raises(VolumeError) as caught:
+        ensure_volume(Volume(name="data", mount="/data", size=8, files="seed"), place)
+    assert caught.value.message == "The volume 'data' of 8 MiB is too small for its files: 'seed' holds 9 MiB."
+    assert not volume_path("web", "data", place.folder).exists()
+
+
+def test_seed_that_fits_only_by_its_bytes_is_refused_with_mke2fs_words(place, tmp_path) -> None:
+    seed = tmp_path / "seed"
+    seed.mkdir()
+    (seed / "big").write_bytes(os.urandom(8 * MIB - 4096))
+    with pytest.raises(VolumeError) as caught:
+        ensure_volume(Volume(name="data", mount="/data", size=8, files="seed"), place)
+    assert caught.value.message.startswith("The volume 'data' of 8 MiB could not be made: mke2fs said: ")
+    assert caught.value.hint == "Give the volume a larger 'size'."
+    assert place.folder is not None
+    assert list(place.folder.iterdir()) == []
+
+
+def test_existing_volume_is_never_overwritten(place) -> None:
+    path = ensure_volume(DATA, place)
+    tool("debugfs", "-w", "-R", "mkdir kept", str(path))
+    before = path.read_bytes()
+    assert ensure_volume(DATA, place) == path
+    assert path.read_bytes() == before
+
+
+def test_foreign_file_in_the_place_of_a_volume_is_left_alone(place) -> None:
+    path = volume_path("web", "data", place.folder)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"a user's notes" * 1000)
+    with pytest.raises(VolumeError) as caught:
+        take_volume(DATA, place)
+    assert caught.value.message.startswith(
+        f"The volume 'data' is damaged in a way that needs a decision: {path}. e2fsck said: "
+    )
+    assert path.read_bytes() == b"a user's notes" * 1000
+    assert caught.value.hint == f"Keep a copy of the file, then mend it with: e2fsck {path}"
+    assert caught.value.volume == path
+
+
+def test_damage_that_needs_a_decision_is_refused_and_nothing_is_changed(place) -> None:
+    path = ensure_volume(DATA, place)
+    tool("debugfs", "-w", "-R", "mkdir folder", str(path))
+    tool("debugfs", "-w", "-R", "sif folder mode 0", str(path))
+    tool("debugfs", "-w", "-R", "ssv state 2", str(path))  # errors detected: e2fsck looks at everything
+    tool("debugfs", "-w", "-f", "-", str(path), data=b"clri <2>\n")
+    before = path.read_bytes()
+    with pytest.raises(VolumeError) as caught:
+        take_volume(DATA, place)
+    assert "UNEXPECTED INCONSISTENCY" in caught.value.message
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["data.ext4"]
+
+
+def test_small_damage_is_mended(place) -> None:
+    path = ensure_volume(DATA, place)
+    tool("debugfs", "-w", "-R", "ssv free_blocks_count 7", str(path))
+    tool("debugfs", "-w", "-R", "ssv state 2", str(path))
+    assert "Free blocks count wrong" in tool("e2fsck", "-n", "-f", str(path))
+    with take_volume(DATA, place):
+        assert "Free blocks count wrong" not in tool("e2fsck", "-n", "-f", str(path))
+
+
+def test_volume_in_use_is_refused_until_it_is_free(place) -> None:
+    with take_volume(DATA, place) as taken, pytest.raises(VolumeError) as caught:
+        take_volume(DATA, place)
+    assert str(caught.value) == (
+        f"The volume 'data' is in use by another instance: {taken.path}.\n"
+        "Stop that instance ('rumpel ps' lists what runs); nothing was changed."
+    )
+    take_volume(DATA, place).release()
+
+
+def test_volume_locked_by_a_qemu_started_by_hand_is_refused(place) -> None:
+    path = ensure_volume(DATA, place)
+    with path.open("rb+") as image:  # QEMU's way: a shared OFD lock on a byte from 100 on
+        fcntl.fcntl(image, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 101, 1, 0))
+        with pytest.raises(VolumeError, match="is in use by another instance"):
+            take_volume(DATA, place)
+
+
+def test_read_only_volume_is_shared_but_not_with_a_writer(place) -> None:
+    read_only = Volume(name="data", mount="/data", size=8, read_only=True)
+    ensure_volume(DATA, place)
+    with take_volume(read_only, place), take_volume(read_only, place), pytest.raises(VolumeError):
+        take_volume(DATA, place)
+
+
+def test_no_disk_space_is_said_with_what_is_needed_and_free(small_disk) -> None:
+    with pytest.raises(VolumeError) as caught:
+        ensure_volume(DATA, Place("web", small_disk))
+    assert str(caught.value) == (
+        f"There is no disk space for the volume 'data': it needs 8 MiB, and 4 MiB are free in '{small_disk}'.\n"
+        "Free some space, give the volume a smaller 'size', or set RUMPEL_STATE to a folder on another disk."
+    )
+    assert list(small_disk.iterdir()) == []
+
+
+def test_disk_that_fills_up_while_a_volume_is_made_leaves_no_half_volume(small_disk, tmp_path, monkeypatch) -> None:
+    (tmp_path / "seed").mkdir()
+    (tmp_path / "seed" / "big").write_bytes(os.urandom(5 * MIB))
+    # The check before cannot see what another process writes meanwhile.
+    monkeypatch.setattr("rumpel.machine.volumes._require_space", lambda *_: None)
+    with pytest.raises(VolumeError) as caught:
+        ensure_volume(Volume(name="data", mount="/data", size=16, files="seed"), Place("web", small_disk, tmp_path))
+    assert caught.value.message.startswith("There is no disk space for the volume 'data': it needs 16 MiB, and ")
+    assert list(small_disk.iterdir()) == []
+
+
+def test_volume_is_not_made_smaller(place) -> None:
+    path = ensure_volume(DATA, place)
+    with pytest.raises(VolumeError) as caught:
+        take_volume(Volume(name="data", mount="/data", size=4), place)
+    assert str(caught.value) == (
+        "The volume 'data' has 8 MiB, but the composition asks for 4 MiB; a volume is not made smaller.\n"
+        f"Write 'size: 8M', or move the file away to begin with an empty volume: {path}"
+    )
+
+
+def test_volume_smaller_than_asked_for_is_kept_as_it_is(place) -> None:
+    ensure_volume(DATA, place)
+    with take_volume(Volume(name="data", mount="/data", size=16), place) as taken:
+        assert taken.path.stat().st_size == 8 * MIB
+
+
+def test_two_who_make_the_same_volume_get_one(place, monkeypatch) -> None:
+    """The second finds the place taken only when it is done: the first one's volume stays."""
+    path = volume_path("web", "data", place.folder)
+    first = ensure_volume(DATA, Place("web", path.parent / "other"))
+    real = Path.hardlink_to
+
+    def late(self: Path, target: Path) -> None:
+        with contextlib.suppress(FileExistsError):
+            real(self, first)
+        real(self, target)
+
+    monkeypatch.setattr(Path, "hardlink_to", late)
+    assert ensure_volume(DATA, place).samefile(first)
