@@ -210,7 +210,10 @@ class Needs:
                 parts=[*parts, *(f"driver/{name}" for name in circle[:-1])],
             )
         if obstacles:
-            why = "; ".join(f"'{driver.name}': {obstacle.text}" for driver, obstacle in obstacles)
+            why = "; ".join(
+                obstacle.text if obstacle.text.startswith(f"'{driver.name}'") else f"'{driver.name}': {obstacle.text}"
+                for driver, obstacle in obstacles
+            )
             return ResolveError(
                 f"{need.sentence}; no driver can provide it on machine '{self._machine.name}' with kernel "
                 f"'{self._kernel.name}': {why}.",
