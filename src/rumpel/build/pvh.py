@@ -129,7 +129,7 @@ def packed(elf: Elf) -> bytes:
     headers = []
     for segment in kept:
         data = segment.data.rstrip(b"\0") if segment.kind == _PT_LOAD else segment.data
-        align = _PAGE if segment.kind == _PT_LOAD else max(segment.align, 1)
+        align = _PAGE if segment.kind == _PT_LOAD else min(max(segment.align, 1), _PAGE)
         body += bytes((segment.virtual - len(body)) % align)
         offset = len(body)
         body += data
