@@ -149,7 +149,7 @@ class Project:
             tree = self._document(kind, name, at).root
             folder = self._found(kind)[name].parent
             problems = check(tree, kind) + _name_problems(kind, name, tree)
-            problems += _ready_problems(tree) + _source_problems(tree)
+            problems += _ready_problems(tree) + _source_problems(tree) + _command_line_problems(tree)
             problems += self._missing_files(kind, tree, folder)
             if problems:
                 raise ModelError(_unique(problems))
@@ -249,12 +249,32 @@ def _one_of(tree: Tree, keys: tuple[str, ...], path: str) -> list[Problem]:
     return [Problem(tree.entries[given[1]].location, message, "Keep one.")]
 
 
+def _command_line_problems(tree: Tree) -> list[Problem]:
+    """Of a kernel: words for a machine that it does not boot on."""
+    command_line = tree.get("command_line")
+    machines = {node.text for node in _scalars(tree, "machines")}
+    return [
+        Problem(
+            entry.location,
+            f"'command_line.{name}' is for no machine under 'machines'.",
+            suggestion(name, machines, "Machines"),
+        )
+        for name, entry in (command_line.entries.items() if isinstance(command_line, Tree) else ())
+        if name != "common" and name not in machines
+    ]
+
+
 def _volume_problems(tree: Tree) -> list[Problem]:
     volumes = tree.get("volumes")
     problems: list[Problem] = []
     mounts: dict[str, str] = {}
     for name, entry in volumes.entries.items() if isinstance(volumes, Tree) else ():
         mount = entry.value.get("mount") if isinstance(entry.value, Tree) else None
+        files = entry.value.get("files") if isinstance(entry.value, Tree) else None
+        if isinstance(files, Scalar):
+            folder = files.location.path.parent
+            if not (folder / files.text).is_dir():
+                problems.append(Problem(files.location, f"there is no folder '{files.text}' in '{folder}'."))
         if isinstance(mount, Scalar):
             place = mount.text.rstrip("/")
             if not place:

@@ -89,7 +89,10 @@ class Needs:
         if provider == need.by:
             return
         self.used[capability] = provider
-        self.reasons[Reason(part="/".join(provider), by="/".join(need.by), because=need.because)] = None
+        because = need.because
+        if provider[0] == "group":
+            because += "".join(f": {group.because}" for group in self._kernel.optional if group.name == capability)
+        self.reasons[Reason(part="/".join(provider), by="/".join(need.by), because=because)] = None
 
     def include(self, word: Word, composition: str) -> None:
         """Bring in a driver that the composition names."""

@@ -192,6 +192,22 @@ def test_a_volume_on_the_root_or_on_another_volume(project: Project, write: Writ
     )
 
 
+def test_the_files_of_a_volume_must_exist(project: Project, write: Write, tmp_path: Path) -> None:
+    write("compositions/demo.yaml", COMPOSITION + "volumes: {d: {mount: /d, size: 1M, files: seed}}\n")
+    assert composition_words(project) == ("compositions/demo.yaml:7:43: there is no folder 'seed' in 'compositions'.")
+    (tmp_path / "compositions/seed").mkdir()
+    assert Project([tmp_path]).composition("demo").volumes[0].files == "seed"
+
+
+def test_a_kernel_s_words_for_a_machine_that_it_does_not_boot_on(project: Project, write: Write) -> None:
+    write("kernels/tiny/kernel.yaml", KERNEL.replace("[quiet]", "[quiet], pcc: [loud]"))
+    with pytest.raises(ModelError) as caught:
+        project.kernel("tiny")
+    assert str(caught.value) == (
+        "kernels/tiny/kernel.yaml:7:33: 'command_line.pcc' is for no machine under 'machines'. Did you mean 'pc'?"
+    )
+
+
 @pytest.mark.parametrize("size", ["12Q", "0M", "M", "1.5G", "-1M", "64m"])
 def test_a_bad_size(project: Project, write: Write, size: str) -> None:
     write("compositions/demo.yaml", COMPOSITION + f"memory: {size}\n")

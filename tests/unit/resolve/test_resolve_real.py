@@ -206,6 +206,11 @@ def test_explain_says_why_a_driver_is_there() -> None:
     ]
 
 
+def test_explain_says_what_an_optional_part_of_the_kernel_is() -> None:
+    text = explain(plan_of("sqlite-web", "q35"))
+    assert "· component sql-api: it needs 'volume': ext4 on a block device\n" in text
+
+
 def test_resolving_in_a_fresh_process_takes_less_than_a_third_of_a_second(tmp_path: Path) -> None:
     for each in DESCRIPTIONS:
         shutil.copytree(ROOT / each, tmp_path / each)
