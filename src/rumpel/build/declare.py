@@ -253,8 +253,9 @@ class Declarer:
         extracted = self._once(shared, extract, [self._file(PROLOGUE)], [shared])
         kernel = self._step(Place(part=part, name=f"{folder}/kernel"), extracted, [f"{folder}/kernel"])
         self.env.NoCache(kernel)
-        wanted = tuple(
-            WantedModule(driver=driver.name, module=module) for driver in plan.drivers for module in driver.modules
+        wanted = (
+            *(WantedModule(driver=driver.name, module=module) for driver in plan.drivers for module in driver.modules),
+            *(WantedModule(driver=plan.kernel.name, module=module) for module in plan.kernel.modules),
         )
         if not wanted:
             return kernel[0], []
