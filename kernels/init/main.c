@@ -14,11 +14,16 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/io.h>
+#include <sys/klog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static const char IMAGE_SETTINGS[] = "/rumpel/settings";
 static const char HOST_SETTINGS[] = "opt/rumpel/settings";
+
+/* syslog(2): from here on the kernel's errors stand on the console, too. Before, it complains of what a small machine
+ * lacks by design. */
+enum { CONSOLE_LEVEL = 8, SHOW_ERRORS = 4 };
 
 static struct settings settings;
 static char image_records[SETTINGS_BYTES];
@@ -76,6 +81,7 @@ int main(void)
     if (getpid() != 1)
         return 1; /* it would take over the machine that it was called on */
     umask(022);
+    klogctl(CONSOLE_LEVEL, NULL, SHOW_ERRORS);
     int error = mount_devices();
     report_open_console();
     report_open_control();
