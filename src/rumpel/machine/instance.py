@@ -33,6 +33,7 @@ from rumpel.machine.ports import guest_took_connection, parse_forwards, refused_
 from rumpel.machine.process import find_qemu, start_time_of
 from rumpel.machine.registry import Claim, Record, Stopped, instance_directory, owner_socket
 from rumpel.machine.running import Running
+from rumpel.machine.tsc import host_tsc_khz
 from rumpel.machine.volumes import Place, ensure_volume, take_volumes
 from rumpel.resolve.plan import Frozen, Plan
 from rumpel.resolve.settings import StartSettings, encode_settings, settings_of
@@ -262,7 +263,7 @@ class Instance:
             message = f"No line of the console of '{self.name}' matched '{pattern}' within {timeout:g} s."
             raise self._failed(message) from None
 
-    def type(self, text: str) -> None:
+    def type_text(self, text: str) -> None:
         """Type on the guest's console."""
         self._running.type(text.encode())
 
@@ -434,6 +435,7 @@ def _launch(
         kernel=image.kernel, rootfs=image.rootfs, settings=str(settings), qemu=qemu, accelerator=choice.name,
         memory=options.memory, cpus=options.cpus, ports=dict(options.ports), volumes=volumes,
         address=asked.address or "", gateway=asked.gateway or "", nameserver=asked.nameserver or "",
+        tsc_khz=host_tsc_khz() if choice.name == "tcg" else 0,
     )  # fmt: skip
 
 
