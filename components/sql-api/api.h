@@ -32,7 +32,8 @@ bool api_same_origin(struct web_request *request);
 /* ---- result.c ---- */
 
 /* Replies with the rows of a prepared, bound statement, streamed where they are many; takes over `statement` and
- * `reader`. The first `keys` columns are the row's key and stand apart from its values. At most `limit` rows. */
+ * `reader`. The first `keys` columns are the row's key and stand apart from its values; -1:
+ * rows are plain arrays. At most `limit` rows. */
 void result_reply(struct web_request *request, struct connection *reader, sqlite3_stmt *statement, int keys,
                   int64_t limit, const struct place *place);
 void result_columns(struct text *text, sqlite3_stmt *statement, int first, int end);
@@ -41,8 +42,7 @@ void result_row(struct text *text, sqlite3_stmt *statement, int first, int end);
 /* ---- query.c ---- */
 void query_handle(struct web_request *request);
 void transaction_handle(struct web_request *request);
-/* Runs one statement of our making as a transaction of its own and commits if `check` (may be NULL) agrees to the
- * number of rows it returned. Appends its first row, as an array, to `row`. Returns the number of rows, or -1: it has
+/* Runs one statement of our making as a transaction of its own. Appends its first row, as an array, to `row`. Returns the number of rows, or -1: it has
  * replied with the error. */
 int64_t query_write(struct web_request *request, const char *sql, const json_t *parameters, struct text *row);
 

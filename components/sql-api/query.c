@@ -177,6 +177,9 @@ static void write_query(struct web_request *request, const char *sql, size_t len
         return;
     if (run(request, sql, length, parameters, -1, &out, &results) != 0) {
         database_rollback();
+    } else if (text_string(&out, "\n"), out.failed) {
+        database_rollback();
+        reply_too_large(request);
     } else if (commit(request)) {
         web_reply(request, 200, "application/json", out.data, out.length, WEB_OWNED);
         return;
@@ -218,7 +221,7 @@ void query_handle(struct web_request *request) {
     } else if (json_bind_all(statement, parameters, why, sizeof why) != 0) {
         error_body(request, why, -1);
     } else {
-        result_reply(request, reader, statement, 0, limits.rows, &place);
+        result_reply(request, reader, statement, -1, limits.rows, &place);
         json_decref(body);
         return;
     }

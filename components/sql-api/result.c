@@ -13,7 +13,7 @@ struct result {
     size_t sent;
     int keys;
     int64_t rows, limit, budget, end;
-    bool done;
+    bool keyed, done;
 };
 
 void result_columns(struct text *text, sqlite3_stmt *statement, int first, int end) {
@@ -54,13 +54,13 @@ static int fill(struct result *result, const struct place *place) {
         int code = database_step(result->reader, result->statement, &result->budget);
         if (code == SQLITE_ROW && result->rows < result->limit) {
             text_string(text, result->rows++ > 0 ? ",\n" : "\n");
-            if (result->keys > 0) {
+            if (result->keyed) {
                 text_string(text, "{\"key\":");
                 result_row(text, result->statement, 0, result->keys);
                 text_string(text, ",\"values\":");
             }
             result_row(text, result->statement, result->keys, columns);
-            if (result->keys > 0)
+            if (result->keyed)
                 text_string(text, "}");
             if (text->failed)
                 return SQLITE_TOOBIG;
@@ -117,18 +117,19 @@ void result_reply(struct web_request *request, struct connection *reader, sqlite
         web_error(request, 503, "out_of_memory", "There is no memory for the answer.");
         return;
     }
-    *result = (struct result){.reader = reader, .statement = statement, .text = {.limit = ROW_BYTES}, .keys = keys,
+    *result = (struct result){.reader = reader, .statement = statement, .text = {.limit = ROW_BYTES},
+                              .keys = keys > 0 ? keys : 0, .keyed = keys >= 0,
                               .limit = limit, .budget = limits.statement_timeout,
                               .end = web_now() + limits.stream_timeout};
     struct text *text = &result->text;
     text_string(text, "{");
-    if (keys > 0) {
+    if (result->keyed) {
         text_string(text, "\"key\":");
         result_columns(text, statement, 0, keys);
         text_string(text, ",");
     }
     text_string(text, "\"columns\":");
-    result_columns(text, statement, keys, sqlite3_column_count(statement));
+    result_columns(text, statement, result->keys, sqlite3_column_count(statement));
     text_string(text, ",\"rows\":[");
     int code = fill(result, place);
     if (text->failed) {

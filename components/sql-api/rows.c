@@ -48,7 +48,7 @@ static void list(struct web_request *request, const char *name) {
     sqlite3_str *sql = sqlite3_str_new(reader->handle);
     sqlite3_str_appendall(sql, "SELECT ");
     for (int i = 0; i < table.keys; i++)
-        sqlite3_str_appendf(sql, "\"%w\", ", table.key[i]);
+        sqlite3_str_appendf(sql, "\"%w\" AS \"%w\", ", table.key[i], table.key[i]);
     sqlite3_str_appendf(sql, "\"%w\".* FROM \"%w\"", table.name, table.name);
     if (order != NULL)
         sqlite3_str_appendf(sql, " ORDER BY \"%w\"%s", order, direction);
