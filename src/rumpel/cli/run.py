@@ -107,7 +107,9 @@ def _foreground(plan: Plan, files: Image, options: Options) -> int:
             if instance.accelerator.reason:
                 say(instance.accelerator.reason)
             instance.console.follow(_to_stdout)
-            if plan.ready.kind != "exit":
+            if plan.ready.kind == "exit":
+                _wait_for_start(instance, options.ready_timeout or plan.ready.timeout)
+            else:
                 instance.wait_ready()
                 _announce(instance)
             status = instance.wait()
@@ -120,6 +122,15 @@ def _foreground(plan: Plan, files: Image, options: Options) -> int:
             return _stop(instance)
         say(f"The program ended with status {status}.")
         return status
+
+
+def _wait_for_start(instance: Instance, limit: float) -> None:
+    """A program that is done when it ends may take as long as it likes; its start may not."""
+    try:
+        instance.wait(limit)
+    except TimeoutError:
+        if "start" not in instance.stats().marks:
+            instance.wait_ready(limit)  # its time is over: raises with all that is known
 
 
 def _detached(plan: Plan, files: Image, options: Options, as_json: bool) -> int:
