@@ -87,9 +87,9 @@ def probe(qemu: str) -> Choice:
         guest.write_bytes(counting_guest())
         tcg = _pace(qemu, "tcg", guest)
         kvm = _pace(qemu, "kvm", guest)
-    if kvm.seconds == 0:
+    if kvm.seconds is None:
         return Choice("tcg", f"/dev/kvm exists, but a guest did not run under KVM ({kvm.said}); using TCG.")
-    if kvm.seconds <= tcg.seconds or tcg.seconds == 0:
+    if tcg.seconds is None or kvm.seconds <= tcg.seconds:
         return Choice("kvm", "A guest ran faster under KVM than under TCG; using KVM.")
     ratio = kvm.seconds / tcg.seconds
     times = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
@@ -98,9 +98,10 @@ def probe(qemu: str) -> Choice:
 
 @dataclass(frozen=True)
 class _Pace:
-    """Seconds for the whole count, extrapolated from what was done by the deadline; 0: the guest did not run."""
+    """Seconds for the whole count, extrapolated from what was done by the deadline; None: the guest did not run,
+    and `said` is why."""
 
-    seconds: float
+    seconds: float | None
     said: str = ""
 
 
@@ -123,10 +124,12 @@ def _count(process: subprocess.Popen[bytes]) -> _Pace:
     output = process.stdout.fileno()
     begun = time.monotonic()
     first, last, count = begun, begun, 0
+    data: bytes | None = None
     deadline = begun + _DEADLINE
     while count < _BYTES:
         readable, _, _ = select.select([output], [], [], max(0.0, deadline - time.monotonic()))
         if not readable:
+            data = None
             break
         data = os.read(output, 4096)
         last = time.monotonic()
@@ -136,21 +139,13 @@ def _count(process: subprocess.Popen[bytes]) -> _Pace:
             first = last
             deadline = first + _DEADLINE
         count += len(data)
-    if count == 0 and process.poll() is None:
-        process.kill()
-        return _Pace(_DEADLINE * _BYTES, "it did not begin to run")
-    if count < 2:
-        return _fraction_done(process, first, count)
-    end = time.monotonic() if count < _BYTES else last
-    return _Pace((end - first) * (_BYTES - 1) / (count - 1))
-
-
-def _fraction_done(process: subprocess.Popen[bytes], first: float, count: int) -> _Pace:
-    if process.poll() is None or count == 1:
-        return _Pace((time.monotonic() - first) * _BYTES)
-    assert process.stderr is not None
-    said = " ".join(process.stderr.read(2000).decode("utf-8", "replace").split())
-    return _Pace(0, said or f"QEMU ended with status {process.returncode}")
+    if count == _BYTES:
+        return _Pace(last - first)
+    if data == b"":  # QEMU ended before the guest had counted to its end
+        status = process.wait()
+        said = " ".join(process.stderr.read(2000).decode("utf-8", "replace").split())
+        return _Pace(None, said or f"QEMU ended with status {status}")
+    return _Pace((time.monotonic() - first) * _BYTES / max(1, count))
 
 
 def counting_guest() -> bytes:
