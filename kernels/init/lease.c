@@ -1,6 +1,7 @@
 #define _GNU_SOURCE 1
 #include "lease.h"
 
+#include "deadline.h"
 #include "dhcp.h"
 #include "report.h"
 
@@ -13,7 +14,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { SERVER_PORT = 67, CLIENT_PORT = 68, DEADLINE_MS = 15000, FIRST_WAIT_MS = 250, LONGEST_WAIT_MS = 4000 };
@@ -23,13 +23,6 @@ struct client {
     uint32_t transaction;
     const unsigned char *hardware;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static int open_socket(const char *name)
 {

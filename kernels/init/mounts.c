@@ -1,6 +1,7 @@
 #define _GNU_SOURCE 1
 #include "mounts.h"
 
+#include "deadline.h"
 #include "report.h"
 
 #include <dirent.h>
@@ -11,18 +12,12 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { DEVICE_DEADLINE_MS = 5000, DEVICE_POLL_MS = 2, UNMOUNT_TRIES = 50, UNMOUNT_POLL_MS = 20 };
 
 static const char *mounted[SETTINGS_VOLUMES];
 static size_t mounted_count;
-
-static void pause_ms(long milliseconds)
-{
-    nanosleep(&(struct timespec){milliseconds / 1000, milliseconds % 1000 * 1000000}, NULL);
-}
 
 /* Creates the folder `path` and those above it; true where it exists in the end. */
 static bool make_folder(const char *path)
@@ -111,8 +106,8 @@ static void mount_volume(const struct settings_volume *volume)
 {
     char device[sizeof "/dev/" + NAME_MAX];
 
-    for (int waited = 0; !find_device(volume->serial, device, sizeof device); waited += DEVICE_POLL_MS) {
-        if (waited >= DEVICE_DEADLINE_MS)
+    for (int64_t end = now_ms() + DEVICE_DEADLINE_MS; !find_device(volume->serial, device, sizeof device);) {
+        if (now_ms() >= end)
             fail("The volume for '%s' is missing: no block device has the serial '%s'.", volume->mount,
                  volume->serial);
         pause_ms(DEVICE_POLL_MS);

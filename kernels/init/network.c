@@ -1,6 +1,7 @@
 #define _GNU_SOURCE 1
 #include "network.h"
 
+#include "deadline.h"
 #include "lease.h"
 #include "report.h"
 
@@ -14,7 +15,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { DEVICE_DEADLINE_MS = 5000, DEVICE_POLL_MS = 2 };
@@ -124,10 +124,10 @@ void set_up_network(struct settings *settings)
     }
     bring_up(fd, "lo");
     if (settings->net != SETTINGS_NET_NONE) {
-        for (int waited = 0; !find_device(fd, &device); waited += DEVICE_POLL_MS) {
-            if (waited >= DEVICE_DEADLINE_MS)
+        for (int64_t end = now_ms() + DEVICE_DEADLINE_MS; !find_device(fd, &device);) {
+            if (now_ms() >= end)
                 fail("The setting 'net' asks for a network, but there is no network device.");
-            nanosleep(&(struct timespec){0, DEVICE_POLL_MS * 1000000}, NULL);
+            pause_ms(DEVICE_POLL_MS);
         }
         bring_up(fd, device.ifr_name);
         if (settings->net == SETTINGS_NET_DHCP)

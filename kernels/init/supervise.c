@@ -1,6 +1,7 @@
 #define _GNU_SOURCE 1
 #include "supervise.h"
 
+#include "deadline.h"
 #include "report.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { GRACE_MS = 10000 };
@@ -29,13 +29,6 @@ struct line {
     size_t length;
     bool too_long;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Arguments or environment end with NULL for execve. */
 static char *argv[SETTINGS_ARGUMENTS + 2];

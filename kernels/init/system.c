@@ -1,6 +1,7 @@
 #define _GNU_SOURCE 1
 #include "system.h"
 
+#include "deadline.h"
 #include "report.h"
 
 #include <errno.h>
@@ -40,7 +41,7 @@ void set_up_system(const struct settings *settings)
 /* Reads until the seed is full; false where the device does not give it within the deadline. */
 static bool read_seed(int fd, struct seed *seed)
 {
-    for (int waited = 0; waited < SEED_DEADLINE_MS;) {
+    for (int64_t end = now_ms() + SEED_DEADLINE_MS; now_ms() < end;) {
         ssize_t size = read(fd, seed->bytes + seed->size, sizeof seed->bytes - (size_t)seed->size);
         if (size > 0)
             seed->size += (int)size;
@@ -50,8 +51,7 @@ static bool read_seed(int fd, struct seed *seed)
             continue;
         if (size == 0 || (errno != EAGAIN && errno != EINTR))
             return false;
-        nanosleep(&(struct timespec){0, 1000000}, NULL);
-        waited++;
+        pause_ms(1);
     }
     return false;
 }
