@@ -79,6 +79,9 @@ class Declarer:
         written = self._step(
             WritePlan(part=f"composition/{plan.composition}", json=plan.to_json().decode()), [], [f"{folder}/plan.json"]
         )
+        debug = [unstripped]
+        if init:
+            debug += self._place(_kernel_part(plan), init[0], f"{folder}/debug/init")
         manifest = self._step(
             WriteManifest(
                 part=f"composition/{plan.composition}",
@@ -91,7 +94,7 @@ class Declarer:
                     if source.pinned_version
                 ),
             ),
-            [kernel, rootfs, *written, contents, unstripped, *init[:1]],
+            [kernel, rootfs, *written, contents, *debug],
             [f"{folder}/manifest.json"],
         )
         return manifest[0]
@@ -103,6 +106,12 @@ class Declarer:
         signature = hashlib.sha256(step.signature().encode()).hexdigest()
         self.env.Depends(nodes, self.env.Value(f"{type(step).__name__} {signature}"))
         self.count += 1
+        return nodes
+
+    def _place(self, part: str, shared: Node, target: str) -> list[Node]:
+        """A shared piece in an image's folder; not cached, since it is cached as what it is."""
+        nodes = self._step(Place(part=part, name=target), [shared], [target])
+        self.env.NoCache(nodes)
         return nodes
 
     def _file(self, path: str) -> Node:
@@ -251,11 +260,14 @@ class Declarer:
         shared = f"{PARTS}/kernel-{plan.kernel.name}/kernel"
         extract = ExtractKernel(part=part, source=source, tools=self.tools)
         extracted = self._once(shared, extract, [self._file(PROLOGUE)], [shared])
-        kernel = self._step(Place(part=part, name=f"{folder}/kernel"), extracted, [f"{folder}/kernel"])
-        self.env.NoCache(kernel)
+        kernel = self._place(part, extracted[0], f"{folder}/kernel")
         wanted = (
-            *(WantedModule(driver=driver.name, module=module) for driver in plan.drivers for module in driver.modules),
-            *(WantedModule(driver=plan.kernel.name, module=module) for module in plan.kernel.modules),
+            *(
+                WantedModule(part=f"driver/{each.name}", module=module)
+                for each in plan.drivers
+                for module in each.modules
+            ),
+            *(WantedModule(part=part, module=module) for module in plan.kernel.modules),
         )
         if not wanted:
             return kernel[0], []

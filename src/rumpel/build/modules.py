@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rumpel.build.step import part_name
 from rumpel.errors import BuildError
 from rumpel.resolve.plan import Frozen
 
 
 class WantedModule(Frozen, frozen=True):
-    """A module that the plan names, and the part that names it."""
+    """A module that the plan names, and the part ("driver/virtio-net") that names it."""
 
-    driver: str
+    part: str
     module: str
 
 
@@ -59,9 +60,9 @@ def _closure(tree: ModuleTree, want: WantedModule, name: str, users: tuple[str, 
     if path is None:
         needed = f" (which '{users[-1]}' depends on)" if users else ""
         raise BuildError(
-            f"The driver '{want.driver}' needs the kernel module '{want.module if not users else name}'{needed}; "
+            f"The {part_name(want.part)} needs the kernel module '{want.module if not users else name}'{needed}; "
             f"the kernel {tree.version} has it neither built in nor as a module.",
-            hint=f"Correct 'modules' in the driver.yaml of '{want.driver}', or choose another kernel.",
+            hint=f"Correct 'modules' in the description file of {part_name(want.part)}, or choose another kernel.",
         )
     depends, soft = module_needs(path)
     for need in depends:

@@ -34,8 +34,6 @@ def exists(env: Any) -> bool:
 def run_step(target: list[Any], source: list[Any], env: Any) -> None:
     """Run the step of a node. Targets are made beside their places and moved there together at the end, so that a
     build that is killed leaves no half of a file behind that would count as built."""
-    from SCons.Errors import BuildError  # type: ignore[import-untyped]
-
     step: Step = env["STEP"]
     session = env["RUMPEL_SESSION"]
     wanted = [Path(node.get_abspath()) for node in target]
@@ -49,10 +47,27 @@ def run_step(target: list[Any], source: list[Any], env: Any) -> None:
             made.replace(path)
     except RumpelError as error:
         session.failed(error)
-        raise BuildError(node=target, errstr="", exitstatus=error.exit_status) from None
+        raise _stopped(target, error) from None
     except OSError as error:
         failure = session.failed_by_system(step, error)
-        raise BuildError(node=target, errstr="", exitstatus=failure.exit_status) from None
+        raise _stopped(target, failure) from None
     finally:
         for path in partial:
             path.unlink(missing_ok=True)
+
+
+def _stopped(target: list[Any], error: RumpelError) -> Exception:
+    """SCons' error for a step whose own error was shown already. SCons sets the exit status of every error of an
+    action to 2; this one keeps that of `error`."""
+    from SCons.Errors import BuildError  # type: ignore[import-untyped]
+
+    class StoppedError(BuildError):  # type: ignore[misc]
+        @property
+        def exitstatus(self) -> int:
+            return error.exit_status
+
+        @exitstatus.setter
+        def exitstatus(self, status: int) -> None:
+            pass
+
+    return StoppedError(node=target, errstr="")

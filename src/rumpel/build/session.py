@@ -35,6 +35,7 @@ class Session:
     lock: Any
     workspace: Workspace
     failures: list[RumpelError] = field(default_factory=list)
+    _visited: set[int] = field(default_factory=set)
     _python_path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
 
     def begin(self, step: Step) -> None:
@@ -74,9 +75,10 @@ class Session:
         return str(places.build_cache_dir())
 
     def visit(self, node: Any) -> None:
-        """SCons looks at a node; only the first target of a step counts."""
+        """SCons looks at a node, perhaps not for the first time; a step counts once, with its first target."""
         executor = node.get_executor(create=0) if node.has_builder() else None
-        if executor is not None and executor.get_all_targets()[0] is node:
+        if executor is not None and id(executor) not in self._visited:
+            self._visited.add(id(executor))
             self.progress.visit()
 
     def _finish(self, folders: list[str]) -> None:

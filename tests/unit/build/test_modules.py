@@ -32,7 +32,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def _order(tree: Path, *names: str) -> list[str]:
-    wanted = tuple(WantedModule(driver="a-driver", module=name) for name in names)
+    wanted = tuple(WantedModule(part="driver/a-driver", module=name) for name in names)
     return [path.name for path in load_order(read_tree(tree), wanted)]
 
 
@@ -57,7 +57,7 @@ def test_a_module_that_the_kernel_lacks_names_driver_module_and_kernel(tree: Pat
         _order(tree, "nvme")
     assert str(caught.value) == (
         "The driver 'a-driver' needs the kernel module 'nvme'; the kernel 6.1.0-test has it neither built in nor as a "
-        "module.\nCorrect 'modules' in the driver.yaml of 'a-driver', or choose another kernel."
+        "module.\nCorrect 'modules' in the description file of driver 'a-driver', or choose another kernel."
     )
 
 
