@@ -111,7 +111,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        say(f"{error_prefix()}{error.format_message()}")
+        message = _no_such_option(error) if isinstance(error, click.NoSuchOption) else error.format_message()
+        say(f"{error_prefix()}{message}")
         if context is not None and context.command_path != "rumpel":
             say(f"'{context.command_path} --help' shows how it is used.")
         return error.exit_code
@@ -130,3 +131,11 @@ def main(arguments: Sequence[str]) -> int:
         traceback.print_exc()
         say(f"{error_prefix()}{bold('This is a bug in Rumpel')}: please report it with the lines above.")
         return BUG
+
+
+def _no_such_option(error: click.NoSuchOption) -> str:
+    from difflib import get_close_matches
+
+    options = [word for each in error.ctx.command.params for word in each.opts] if error.ctx is not None else []
+    near = get_close_matches(error.option_name, options, n=1)
+    return f"There is no option '{error.option_name}'." + (f" Did you mean '{near[0]}'?" if near else "")
