@@ -52,8 +52,7 @@ class Launch:
     """What a command line depends on beside the plan.
 
     `memory` in MiB and `cpus` of 0 leave the plan's. `settings` is the fw_cfg file, `volumes` the image file of each
-    of the plan's volumes, `ports` the host ports asked for by port name (0: QEMU chooses). `tsc_khz` is the rate of
-    the host's time-stamp counter (see `tsc`); 0: not known.
+    of the plan's volumes, `ports` the host ports asked for by port name (0: QEMU chooses).
     """
 
     kernel: str
@@ -68,7 +67,6 @@ class Launch:
     address: str = ""
     gateway: str = ""
     nameserver: str = ""
-    tsc_khz: int = 0
 
 
 def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tuple[str, ...]:
@@ -85,11 +83,8 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
     words += ["-kernel", launch.kernel]
     if launch.rootfs:
         words += ["-initrd", launch.rootfs]
-    kernel_words = list(plan.kernel.command_line)
-    if launch.tsc_khz and launch.accelerator == "tcg" and plan.kernel.recipe in ("debian", "linux"):
-        kernel_words.append(f"tsc_early_khz={launch.tsc_khz}")
-    if kernel_words:
-        words += ["-append", " ".join(kernel_words)]
+    if plan.kernel.command_line:
+        words += ["-append", " ".join(plan.kernel.command_line)]
     if any(device.model.endswith("-device") for device in plan.devices):
         words += ["-global", "virtio-mmio.force-legacy=false"]
     words += _channels(channels)

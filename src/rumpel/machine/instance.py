@@ -33,7 +33,6 @@ from rumpel.machine.ports import guest_took_connection, parse_forwards, refused_
 from rumpel.machine.process import find_qemu, start_time_of
 from rumpel.machine.registry import Claim, Record, Stopped, instance_directory, owner_socket
 from rumpel.machine.running import Running
-from rumpel.machine.tsc import host_tsc_khz
 from rumpel.machine.volumes import Place, ensure_volume, take_volumes
 from rumpel.resolve.plan import Frozen, Plan
 from rumpel.resolve.settings import StartSettings, encode_settings, settings_of
@@ -309,6 +308,10 @@ class Instance:
         used = self._running.usage()
         return Stats(used.cpu, used.resident, dict(self._running.marks))
 
+    def mark(self, name: str) -> None:
+        """Put the first time of something of the caller's own into the timeline."""
+        self._running.mark(name)
+
     def close(self) -> None:
         """Kill QEMU if it still runs; free the name, the volumes, the threads. May be called twice."""
         if not self._running.ended:
@@ -435,7 +438,6 @@ def _launch(
         kernel=image.kernel, rootfs=image.rootfs, settings=str(settings), qemu=qemu, accelerator=choice.name,
         memory=options.memory, cpus=options.cpus, ports=dict(options.ports), volumes=volumes,
         address=asked.address or "", gateway=asked.gateway or "", nameserver=asked.nameserver or "",
-        tsc_khz=host_tsc_khz() if choice.name == "tcg" else 0,
     )  # fmt: skip
 
 

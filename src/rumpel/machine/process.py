@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pathlib import Path
 from rumpel.errors import HostError
 
 _GUARD = 'test "$PPID" = "$0" || exit 125; exec "$@"'
-_TICKS = os.sysconf("SC_CLK_TCK")
+_CPU_CLOCK = 2  # CPUCLOCK_SCHED of a process: Linux include/linux/posix-timers.h
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -80,12 +81,17 @@ class Process:
 
 
 def usage_of(pid: int) -> Usage:
-    """CPU time and resident memory of a running process; zeros where it is gone (proc(5), /proc/PID/stat)."""
+    """CPU time and resident memory of a running process; zeros where it is gone.
+
+    The CPU time is that of the process's own clock, in nanoseconds (clock_getcpuclockid(3)), as `/proc/PID/stat`
+    counts only hundredths of a second.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        cpu = time.clock_gettime((~pid << 3) | _CPU_CLOCK)
     except OSError:
         return Usage()
-    return Usage((int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE)
+    return Usage(cpu, int(fields[21]) * _PAGE)
 
 
 def start_time_of(pid: int) -> int:

@@ -74,7 +74,7 @@ def _http_verdict(attempt: _Try, ended: bool) -> int | str:
     if found and len(words) >= 2 and words[0].startswith(b"HTTP/1.") and words[1].isdigit():
         status = int(words[1])
         return status if 200 <= status < 400 else f"the last answer was 'HTTP {status}'"
-    if ended and attempt.received:
+    if found or (ended and attempt.received):
         return "the last answer was not HTTP"
     return "connections were closed without an answer" if ended else "a connection was open, but no answer came"
 

@@ -33,6 +33,7 @@ from rumpel.resolve.plan import Plan, Volume
 MIB = 1024 * 1024
 _NAMESPACE = uuid.UUID("6b6f3a52-9d0c-5d6e-8d5f-3c1d6a2f7b10")
 _QEMU_LOCKS = (100, 104)  # QEMU locks bytes 100 + permission and 200 + permission
+_SUPERBLOCK = 1024  # its offset and its length
 _TOOLS_AT = "/usr/sbin:/sbin"
 
 
@@ -226,12 +227,18 @@ def _check(volume: Volume, path: Path) -> None:
     """
     undo = path.with_name(f".{path.name}.undo")
     undo.unlink(missing_ok=True)
+    with path.open("rb") as image:
+        image.seek(_SUPERBLOCK)
+        superblock = image.read(_SUPERBLOCK)
     try:
         done = _run(["e2fsck", "-p", "-z", str(undo), str(path)], volume, path)
         if done.returncode <= 1:
             return
         if undo.exists():
             _run(["e2undo", "-f", str(undo), str(path)], volume, path)
+            with path.open("rb+") as image:  # e2undo itself writes the time into it
+                image.seek(_SUPERBLOCK)
+                image.write(superblock)
     finally:
         undo.unlink(missing_ok=True)
     said = " ".join(done.stdout.replace(str(path), f"'{path.name}'").split())

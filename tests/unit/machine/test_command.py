@@ -108,10 +108,3 @@ def test_dhcp_leaves_the_network_to_qemu() -> None:
 def test_volume_without_a_file_is_our_mistake() -> None:
     with pytest.raises(KeyError):
         qemu_command(PLAN, Launch(kernel="k"), ByHand())
-
-
-def test_linux_under_tcg_is_told_the_rate_of_its_clock() -> None:
-    told = Launch(kernel="k", tsc_khz=2500000, volumes={"data": "d"})
-    assert values(qemu_command(PLAN, told, ByHand()), "-append") == ["quiet panic=-1 tsc_early_khz=2500000"]
-    under_kvm = Launch(kernel="k", tsc_khz=2500000, accelerator="kvm", volumes={"data": "d"})
-    assert values(qemu_command(PLAN, under_kvm, ByHand()), "-append") == ["quiet panic=-1"]
