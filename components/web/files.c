@@ -185,7 +185,8 @@ struct range {
     uint64_t first, length;
 };
 
-/* The one range asked for (RFC 9110, section 14.1.2): 1, 0: none that is understood, so the whole; -1: cannot be met. */
+/* The one range asked for (RFC 9110, section 14.1.2): 1, 0: none that is understood, so the whole and
+ * `range` is as it was; -1: cannot be met. */
 static int find_range(const struct web_request *request, uint64_t size, const struct tag *tag, struct range *range) {
     const char *text = web_header(request, "Range");
     if (text == NULL || strncmp(text, "bytes=", 6) != 0 || strchr(text, ',') != NULL)
@@ -211,12 +212,12 @@ static int find_range(const struct web_request *request, uint64_t size, const st
         range->first = size - range->length;
         return 1;
     }
-    range->first = strtoull(text, NULL, 10);
-    if (has_last && last < range->first)
+    uint64_t first = strtoull(text, NULL, 10);
+    if (has_last && last < first)
         return 0;
-    if (range->first >= size)
+    if (first >= size)
         return -1;
-    range->length = (last < size ? last + 1 : size) - range->first;
+    *range = (struct range){first, (last < size ? last + 1 : size) - first};
     return 1;
 }
 
