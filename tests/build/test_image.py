@@ -80,6 +80,27 @@ def test_two_clean_builds_in_two_folders_with_two_caches_give_the_same_bytes(tmp
     assert digests[0] == digests[1]
 
 
+def test_parts_of_another_root_give_the_same_bytes_as_the_project_s_own(tmp_path: Path, checkout: Path) -> None:
+    digests = []
+    for number in (1, 2):
+        cache = make_cache(tmp_path / f"cache-{number}", store_dir())
+        project = make_project(tmp_path / f"project-{number}", checkout, cache)
+        words = ["composition=hello"]
+        if number == 2:
+            folder = tmp_path / "elsewhere"
+            for name in ("compositions", "components/hello"):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (project.root / name).rename(folder / name)
+            (project.root / "compositions").mkdir()
+            words += ["-f", str(project.root / "SConstruct"), "-C", str(folder)]
+        ended = project.scons(*words)
+        assert ended.status == 0, ended.errors
+        image = (folder if number == 2 else project.root) / "build/hello/debian-microvm"
+        digests.append(load_manifest(image / "manifest.json"))
+    assert digests[0].rootfs == digests[1].rootfs
+    assert digests[0].debug == digests[1].debug
+
+
 def test_no_file_of_the_image_names_the_folder_that_it_was_built_in(project: SmallProject) -> None:
     assert project.scons("composition=hello").status == 0
     for path in project.image.rglob("*"):

@@ -54,7 +54,9 @@ class Compile(Step, frozen=True):
         command += self.flags
         trees = {path.source for path in (self.source, *self.include) if isinstance(path, TreePath)} | {self.sysroot}
         command += sorted(f"-ffile-prefix-map={workspace.unpack(source)}=/src/{source.name}" for source in trees)
-        command += [f"-ffile-prefix-map={root}=/src" for root in (workspace.root, *workspace.others)]
+        # A source of another root has the same name in the object as if it were below this one: relative to /src.
+        command += [f"-ffile-prefix-map={root}/=" for root in workspace.others]
+        command += [f"-ffile-prefix-map={workspace.root}=/src"]
         command += ["-o", str(targets[0])]
         command.append(_argument(workspace, self.source))
         try:
