@@ -45,6 +45,7 @@ struct hal_virtio {
     const struct hal_virtio_transport *transport;
     uint32_t id;    /* HAL_VIRTIO_NET... */
     bool legacy;    /* before 1.0: native endian, ring by page number, no FEATURES_OK */
+    bool legacy_resizable; /* of legacy transports only MMIO lets the driver choose a queue's size */
     bool gone;      /* unplugged or failed: its registers must not be believed */
     uint64_t negotiated;
     void (*interrupt)(void *context);
@@ -80,7 +81,10 @@ struct hal_virtqueue_piece {
     bool device_writes; /* pieces the device reads must stand first */
 };
 
-/* A queue of at most `max_size` entries (a power of two). NULL: no such queue, or no memory. */
+/*
+ * A queue of at most `max_size` entries (a power of two; a legacy PCI device's own size, whatever that is). NULL: no such
+ * queue, or no memory.
+ */
 struct hal_virtqueue *hal_virtqueue_create(struct hal_virtio *device, unsigned index, unsigned max_size);
 /* Adds a chain. `cookie` must not be NULL. 0; -HAL_ENOSPC: full; -HAL_ENODEV: the device is gone. */
 int hal_virtqueue_add(struct hal_virtqueue *queue, const struct hal_virtqueue_piece *pieces, unsigned count, void *cookie);

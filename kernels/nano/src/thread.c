@@ -79,7 +79,8 @@ struct thread *thread_create(const char *name, void (*entry)(void *), void *argu
 
 static void reap(void) {
     if (dead && dead != current) {
-        thread_free(dead);
+        if (dead != &boot_thread)
+            thread_free(dead);
         dead = NULL;
     }
 }

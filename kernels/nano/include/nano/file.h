@@ -86,6 +86,15 @@ struct file *fd_get(uint64_t fd);
 int fd_close(uint64_t fd);
 void fd_close_all(void);
 #define FD_LIMIT 65536
+/* Puts the caller's reference at `fd`, closing what was there (dup2). On failure the caller keeps it. */
+int fd_replace(uint64_t fd, struct file *file, bool close_on_exec);
+bool fd_close_on_exec(uint64_t fd);
+void fd_set_close_on_exec(uint64_t fd, bool on);
+size_t fd_next(size_t fd); /* the first open descriptor from `fd` on; SIZE_MAX: none */
+
+/* With the checks of the access mode; the position is not used. */
+int64_t file_read_at(struct file *file, struct iter *to, uint64_t offset);
+int64_t file_write_at(struct file *file, struct iter *from, uint64_t offset);
 
 /* Reads or writes at the file's own position and moves it. What read(2) does after finding the file. */
 int64_t file_read(struct file *file, struct iter *to);

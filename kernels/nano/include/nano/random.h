@@ -10,5 +10,11 @@ void random_init(void); /* after the drivers */
 bool random_seeded(void);
 void random_bytes(void *buffer, size_t size);
 uint64_t random_u64(void);
+void random_set_canary(void); /* the caller must not have a canary of its own */
+
+/* The read of /dev/random and /dev/urandom. */
+struct file;
+struct iter;
+int64_t random_read(struct file *file, struct iter *to, uint64_t offset);
 
 #endif

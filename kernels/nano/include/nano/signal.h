@@ -59,6 +59,8 @@ void signal_fault(struct hal_frame *frame, int signal, int code, uintptr_t addre
 void signal_deliver(struct hal_frame *frame);
 /* The current thread's blocked set until the system call ends or a handler has run (ppoll, sigsuspend). */
 void signal_mask_for_call(uint64_t blocked);
+/* A mask that the program passed, in force for this call: 0, -EINVAL, -EFAULT. 0 for none. */
+int64_t mask_for_call(uintptr_t mask, uint64_t size);
 /* Frees what hangs on a thread. */
 void signal_thread_gone(struct thread *thread);
 

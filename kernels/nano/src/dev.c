@@ -1,0 +1,154 @@
+/*
+ * /dev: null, zero, full, random, urandom, console, tty; stdin, stdout, stderr.
+ */
+#include "hal/console.h"
+#include "hal/driver.h"
+#include "hal/log.h"
+#include "hal/string.h"
+#include "nano/errno.h"
+#include "nano/heap.h"
+#include "nano/init.h"
+#include "nano/random.h"
+#include "nano/vfs.h"
+
+#define TCGETS 0x5401
+#define TIOCGWINSZ 0x5413
+#define INPUT_SIZE 1024
+
+static struct filesystem dev_filesystem = {"devtmpfs", 3, 0x01021994, false, 0};
+
+static int64_t null_read(struct file *file, struct iter *to, uint64_t offset) {
+    (void)file;
+    (void)to;
+    (void)offset;
+    return 0;
+}
+
+static int64_t null_write(struct file *file, struct iter *from, uint64_t offset) {
+    (void)file;
+    (void)offset;
+    int64_t size = (int64_t)from->left;
+    iter_advance(from, from->left);
+    return size;
+}
+
+static int64_t zero_read(struct file *file, struct iter *to, uint64_t offset) {
+    (void)file;
+    (void)offset;
+    size_t size = to->left, done = iter_zero(to, size);
+    return done || !size ? (int64_t)done : -EFAULT;
+}
+
+static int64_t full_write(struct file *file, struct iter *from, uint64_t offset) {
+    (void)file;
+    (void)offset;
+    return from->left ? -ENOSPC : 0;
+}
+
+/* The console. Input is what the drivers bring: whole bytes, no line editing. */
+static char input[INPUT_SIZE];
+static size_t input_start, input_length;
+static struct waitq input_waitq = WAITQ_INIT(input_waitq);
+
+static void console_input(const char *text, size_t length) {
+    for (size_t i = 0; i < length && input_length < INPUT_SIZE; i++)
+        input[(input_start + input_length++) % INPUT_SIZE] = text[i];
+    waitq_wake(&input_waitq, POLLIN | POLLRDNORM);
+}
+
+static bool has_input(void *context) {
+    (void)context;
+    return input_length > 0;
+}
+
+static int64_t console_read(struct file *file, struct iter *to, uint64_t offset) {
+    (void)offset;
+    if (!hal_console_first())
+        return 0; /* nobody can type: the end of the input */
+    if (!to->left)
+        return 0;
+    if (!input_length && file->flags & O_NONBLOCK)
+        return -EAGAIN;
+    int status = wait_until(&input_waitq, has_input, NULL, HAL_FOREVER);
+    if (status != 0)
+        return status;
+    size_t now = INPUT_SIZE - input_start;
+    now = now < input_length ? now : input_length;
+    now = now < to->left ? now : to->left;
+    size_t done = iter_put(to, input + input_start, now);
+    input_start = (input_start + done) % INPUT_SIZE;
+    input_length -= done;
+    return done ? (int64_t)done : -EFAULT;
+}
+
+static int64_t console_write(struct file *file, struct iter *from, uint64_t offset) {
+    (void)file;
+    (void)offset;
+    char chunk[256];
+    int64_t total = 0;
+    while (from->left) {
+        size_t now = from->left < sizeof chunk ? from->left : sizeof chunk;
+        size_t done = iter_get(from, chunk, now);
+        hal_log(chunk, done);
+        for (struct hal_console *console = hal_console_first(); console; console = console->next)
+            if (console->ops->write)
+                console->ops->write(console, chunk, done);
+        total += (int64_t)done;
+        if (done < now)
+            return total ? total : -EFAULT;
+    }
+    return total;
+}
+
+static unsigned console_poll(struct file *file) {
+    (void)file;
+    return POLLOUT | POLLWRNORM | (input_length || !hal_console_first() ? POLLIN | POLLRDNORM : 0);
+}
+
+static const struct file_ops null_ops = {.read = null_read, .write = null_write, .seekable = true};
+static const struct file_ops zero_ops = {.read = zero_read, .write = null_write, .seekable = true};
+static const struct file_ops full_ops = {.read = zero_read, .write = full_write, .seekable = true};
+static const struct file_ops random_ops = {.read = random_read, .write = null_write, .seekable = true};
+static const struct file_ops console_ops = {.read = console_read, .write = console_write, .poll = console_poll};
+
+#define DEVICE(variable, ops) static const struct node_ops variable = {.file_ops = &(ops)}
+DEVICE(null_node, null_ops);
+DEVICE(zero_node, zero_ops);
+DEVICE(full_node, full_ops);
+DEVICE(random_node, random_ops);
+DEVICE(console_node, console_ops);
+
+static void add(struct node *directory, const char *name, const struct node_ops *ops, uint32_t mode, uint64_t device, const char *target) {
+    struct node *node = node_create(&dev_filesystem, ops, name, strlen(name), mode);
+    char *copy = target ? kstrdup(target) : NULL;
+    if (!node || (target && !copy))
+        return;
+    node->device = device;
+    node->data = copy;
+    node->size = target ? strlen(target) : 0;
+    node->complete = true;
+    node_attach(directory, node);
+}
+
+static void dev_init(void) {
+    static const struct {
+        const char *name;
+        const struct node_ops *ops;
+        uint64_t device;
+    } devices[] = {{"null", &null_node, 0x103},     {"zero", &zero_node, 0x105},     {"full", &full_node, 0x107},
+                   {"random", &random_node, 0x108}, {"urandom", &random_node, 0x109}, {"console", &console_node, 0x501},
+                   {"tty", &console_node, 0x500}};
+    struct node *dev;
+    if (vfs_mkdir_path("/dev") != 0 || vfs_lookup(vfs_root, "/dev", LOOKUP_DIRECTORY, &dev, NULL) != 0)
+        return;
+    for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i++)
+        add(dev, devices[i].name, devices[i].ops, S_IFCHR | 0666, devices[i].device, NULL);
+    add(dev, "fd", &null_node, S_IFLNK | 0777, 0, "/proc/self/fd");
+    add(dev, "stdin", &null_node, S_IFLNK | 0777, 0, "/proc/self/fd/0");
+    add(dev, "stdout", &null_node, S_IFLNK | 0777, 0, "/proc/self/fd/1");
+    add(dev, "stderr", &null_node, S_IFLNK | 0777, 0, "/proc/self/fd/2");
+    node_put(dev);
+    for (struct hal_console *console = hal_console_first(); console; console = console->next)
+        console->input = console_input;
+}
+INITCALL(INIT_MOUNTS, dev_init);
