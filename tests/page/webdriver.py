@@ -51,7 +51,9 @@ class Browser:
 
     def __enter__(self) -> Browser:
         with ExitStack() as stack:
-            profile = stack.enter_context(tempfile.TemporaryDirectory(prefix="rumpel-chromium-", ignore_cleanup_errors=True))
+            profile = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="rumpel-chromium-", ignore_cleanup_errors=True)
+            )
             driver = subprocess.Popen(
                 ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
@@ -61,7 +63,11 @@ class Browser:
             )
             width, height = self._size
             options = {"args": [*ARGUMENTS, f"--user-data-dir={profile}", f"--window-size={width},{height}"]}
-            capabilities = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+            capabilities = {
+                "browserName": "chrome",
+                "goog:chromeOptions": options,
+                "goog:loggingPrefs": {"browser": "ALL"},
+            }
             answer = self._call("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
             self._session = f"/session/{answer['sessionId']}"
             stack.callback(self._call, "DELETE", self._session)
@@ -115,7 +121,9 @@ class Browser:
 
     def focused(self) -> str:
         """What has the focus: its text, or the value or name of a field."""
-        return str(self.script("const e = document.activeElement; return e.innerText || e.value || e.name || e.id || ''"))
+        return str(
+            self.script("const e = document.activeElement; return e.innerText || e.value || e.name || e.id || ''")
+        )
 
     def wait(self, check: Callable[[], Found], what: str, seconds: float = 15) -> Found:
         """The first true value of `check`; AssertionError with what it saw last after `seconds`."""

@@ -38,10 +38,10 @@ def _tree(plan: Plan, component: Component) -> Path:
     return unpack(source, Store(), trees_dir())
 
 
-def _inputs(composition: str) -> tuple[list[tuple[Path, list[str]]], list[Path]]:
-    """Every C source of a composition with its own flags, and all folders of headers."""
+def _inputs(composition: str) -> tuple[list[tuple[str, Path, list[str]]], list[Path]]:
+    """Every C source of a composition with its component and its own flags, and all folders of headers."""
     plan = _plan(composition)
-    sources: list[tuple[Path, list[str]]] = []
+    sources: list[tuple[str, Path, list[str]]] = []
     include: list[Path] = []
     for component in plan.components:
         if component.c is None or component.c.sysroot:
@@ -49,28 +49,44 @@ def _inputs(composition: str) -> tuple[list[tuple[Path, list[str]]], list[Path]]
         own = ROOT / component.directory
         include += [own / name for name in component.c.include]
         flags = [f"-D{name}={value}" if value else f"-D{name}" for name, value in component.c.defines]
-        sources += [(own / name, [*flags, *component.c.flags, "-Wall", "-Wextra"]) for name in component.c.sources]
+        sources += [
+            (component.name, own / name, [*flags, *component.c.flags, "-Wall", "-Wextra"])
+            for name in component.c.sources
+        ]
         if component.c.prepare is not None:
             prepared = ROOT / "build/parts" / component.name / "prepared"
             include.append(prepared)
-            sources += [(prepared / name, [*flags, "-w"]) for name in component.c.source_files]
+            sources += [(component.name, prepared / name, [*flags, "-w"]) for name in component.c.source_files]
         elif component.c.source_files:
             tree = _tree(plan, component)
             include += [tree / name for name in component.c.source_include]
-            sources += [(tree / name, [*flags, "-w"]) for name in component.c.source_files]
+            sources += [(component.name, tree / name, [*flags, "-w"]) for name in component.c.source_files]
     return sources, include
 
 
-def sanitized_objects(composition: str, compiler: str, extra: tuple[str, ...], folder: Path) -> list[Path]:
-    """Compile what has changed since the last time into `folder`."""
+def include_flags(composition: str) -> list[str]:
+    """All folders of headers of a composition, as words for a compiler."""
+    return [f"-I{path}" for path in _inputs(composition)[1]]
+
+
+def sanitized_objects(
+    composition: str, compiler: str, extra: tuple[str, ...], folder: Path, only: tuple[str, ...] = ("",)
+) -> list[Path]:
+    """Compile what has changed since the last time into `folder`; of objects whose name holds one of `only`."""
     sources, include = _inputs(composition)
     folder.mkdir(parents=True, exist_ok=True)
     headers = [path.stat().st_mtime for part in include for path in part.glob("**/*.h") if ROOT in path.parents]
-    own = [path.stat().st_mtime for path in (ROOT / "components").glob("**/*") if path.suffix in {".h", ".html", ".css", ".js"}]
+    own = [
+        path.stat().st_mtime
+        for path in (ROOT / "components").glob("**/*")
+        if path.suffix in {".h", ".html", ".css", ".js"}
+    ]
     newest_header = max([*headers, *own])
     objects = []
-    for source, flags in sources:
-        made = folder / (re.sub(r"[^A-Za-z0-9]+", "-", str(source)).strip("-") + ".o")
+    for label, source, flags in sources:
+        made = folder / (re.sub(r"[^A-Za-z0-9]+", "-", f"{label}-{source.name}") + ".o")
+        if not any(part in f"-{made.stem}" for part in only):
+            continue
         objects.append(made)
         if made.exists() and made.stat().st_mtime > max(source.stat().st_mtime, newest_header):
             continue

@@ -68,7 +68,7 @@ def test_a_value_comes_back_as_it_was_sent(sql: Server, value: Any) -> None:
 
 def test_a_real_stays_a_real_and_true_is_one(sql: Server) -> None:
     answer = post(sql, "/query", {"sql": "SELECT 1.0, ?, typeof(?)", "parameters": [True, 2.0]})
-    assert "[1.0,1,\"real\"]" in answer.text
+    assert '[1.0,1,"real"]' in answer.text
 
 
 def test_wrong_sql_is_400_with_sqlites_words_and_the_place(sql: Server) -> None:
@@ -89,8 +89,16 @@ def test_malformed_json_is_400_with_the_place(sql: Server) -> None:
         wrong = error(client.post("/api/query", content=b'{"sql": nope}', headers=headers), 400)
         assert wrong["message"].startswith("The body is not JSON: line 1, column 12: ")
         assert wrong["offset"] == 12
-        for body in (b"", b"[]", b'{"sql":1}', b'{"sql":"SELECT 1","x":1}', b'{"sql":"SELECT 1","sql":"SELECT 2"}',
-                     b'{"sql":"\xff"}', b"[" * 5000, b'{"sql":"SELECT ?","parameters":[1e999]}'):
+        for body in (
+            b"",
+            b"[]",
+            b'{"sql":1}',
+            b'{"sql":"SELECT 1","x":1}',
+            b'{"sql":"SELECT 1","sql":"SELECT 2"}',
+            b'{"sql":"\xff"}',
+            b"[" * 5000,
+            b'{"sql":"SELECT ?","parameters":[1e999]}',
+        ):
             assert error(client.post("/api/query", content=body, headers=headers), 400)["code"] == "bad_request", body
 
 
@@ -167,9 +175,12 @@ def test_more_rows_than_the_limit_are_cut_and_it_is_said(start: Start, sql_progr
     assert query(server, "SELECT count(*) FROM t")["rows"] == [[9]]
 
 
-def test_a_large_result_is_streamed_in_little_memory(start: Start, sql_program: Path, tmp_path: Path, variant: str) -> None:
+def test_a_large_result_is_streamed_in_little_memory(
+    start: Start, sql_program: Path, tmp_path: Path, variant: str
+) -> None:
     server = start(sql_program, DATABASE=str(tmp_path / "a.db"), LIMIT="1000000")
-    text = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 40000) SELECT x, hex(zeroblob(500)) FROM c"
+    text = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 40000) "
+    text += "SELECT x, hex(zeroblob(500)) FROM c"
     before = server.resident()
     most, size = 0, 0
     with server.client() as client, client.stream("POST", "/api/query", json={"sql": text}) as answer:
@@ -185,9 +196,15 @@ def test_a_large_result_is_streamed_in_little_memory(start: Start, sql_program: 
 def test_a_reader_that_stalls_blocks_nobody_and_is_cut_off(start: Start, sql_program: Path, tmp_path: Path) -> None:
     server = start(sql_program, DATABASE=str(tmp_path / "a.db"), LIMIT="10000000", REQUEST_TIMEOUT="2")
     query(server, "CREATE TABLE t(x)")
-    body = json.dumps({"sql": "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) "
-                              "SELECT x, (SELECT count(*) FROM t), hex(zeroblob(500)) FROM c"}).encode()
-    head = f"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    body = json.dumps(
+        {
+            "sql": "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) "
+            "SELECT x, (SELECT count(*) FROM t), hex(zeroblob(500)) FROM c"
+        }
+    ).encode()
+    head = (
+        f"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     with server.connect() as stalled:
         stalled.sendall(head.encode() + body)
         assert stalled.recv(100)
@@ -226,8 +243,10 @@ def _send_quietly(connection: Any, data: bytes) -> None:
 def test_expect_100_continue_is_honoured(sql: Server) -> None:
     body = b'{"sql":"SELECT 42"}'
     with sql.connect() as connection:
-        connection.sendall(b"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                           b"Content-Length: %d\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n" % len(body))
+        connection.sendall(
+            b"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n" % len(body)
+        )
         assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
         connection.sendall(body)
         assert b"[42]" in read_all(connection)
@@ -244,8 +263,12 @@ def test_rows_are_read_inserted_changed_and_deleted_by_their_key(sql: Server) ->
         described = client.get(path).json()
         assert (described["row_count"], described["key"], len(described["columns"])) == (2, ["rowid"], 3)
         rows = client.get(path + "/rows?limit=1&order=id&descending=1").json()
-        assert rows == {"key": ["rowid"], "columns": ["id", "a", "b"],
-                        "rows": [{"key": [2], "values": [2, "two", None]}], "truncated": True}
+        assert rows == {
+            "key": ["rowid"],
+            "columns": ["id", "a", "b"],
+            "rows": [{"key": [2], "values": [2, "two", None]}],
+            "truncated": True,
+        }
         change = {"values": {"a": "zwei"}, "expected": {"a": "two"}}
         assert client.patch(path + "/rows?key=%5B2%5D", json=change).json() == {"key": [2]}
         assert error(client.patch(path + "/rows?key=%5B2%5D", json=change), 409)["code"] == "changed"
@@ -274,7 +297,10 @@ def test_pages_of_other_sites_are_refused(sql: Server) -> None:
         foreign = {"Origin": "http://evil.example"}
         assert error(client.post("/api/query", json=body, headers=foreign), 403)["code"] == "origin"
         assert client.delete("/api/tables/x/rows?key=[1]", headers=foreign).status_code in (403, 404)
-        assert client.post("/api/query", content=json.dumps(body), headers={"Content-Type": "text/plain"}).status_code == 415
+        assert (
+            client.post("/api/query", content=json.dumps(body), headers={"Content-Type": "text/plain"}).status_code
+            == 415
+        )
         own = {"Origin": sql.url}
         assert client.post("/api/query", json=body, headers=own).status_code == 200
 
@@ -327,8 +353,10 @@ def test_a_folder_that_is_not_there_is_said(sql_program: Path) -> None:
     environment = {"PORT": "0", "LISTEN": "127.0.0.1", "DATABASE": "/nonexistent/x.db"}
     ended = subprocess.run([str(sql_program)], env=environment, capture_output=True, text=True, timeout=20)
     assert ended.returncode == 1
-    assert ended.stderr == ("web: the handler 'sql_api' could not start: the database '/nonexistent/x.db' cannot be "
-                            "opened: unable to open database file: No such file or directory.\n")
+    assert ended.stderr == (
+        "web: the handler 'sql_api' could not start: the database '/nonexistent/x.db' cannot be "
+        "opened: unable to open database file: No such file or directory.\n"
+    )
 
 
 def test_the_page_allows_exactly_its_own_script(sql: Server) -> None:
