@@ -48,6 +48,8 @@ struct hal_net_ops {
      */
     int (*transmit)(struct hal_net *device, const struct hal_net_piece *pieces, unsigned count, const struct hal_net_offload *offload,
                     void *cookie, bool more);
+    /* Tells the device of what was sent with `more`. */
+    void (*flush)(struct hal_net *device);
     /* Gives a received frame (its first piece) back to the ring. */
     void (*recycle)(struct hal_net *device, struct hal_net_buffer *frame);
     /* Collects what arrived and what was sent; calls the handler. Returns the number of frames received, at most `budget`. */
@@ -58,7 +60,7 @@ struct hal_net_ops {
 
 #define HAL_NET_MAX_PIECES 18
 
-/* Set by the TCP/IP stack before `open`; all called from `poll`, except `interrupt`. */
+/* Set by the TCP/IP stack before its first `poll`; all called from `poll` or `transmit`, except `interrupt` and `link`. */
 struct hal_net_handler {
     void (*received)(void *context, struct hal_net_buffer *frame, enum hal_net_checksum checksum);
     void (*sent)(void *context, void *cookie);
@@ -72,6 +74,7 @@ struct hal_net {
     const struct hal_net_ops *ops;
     uint8_t mac[6];
     uint16_t mtu; /* IP bytes */
+    uint16_t receive_buffers; /* how many there are in all, the stack's and the device's */
     bool checksum_offload; /* transmit fills checksums in */
     bool segmentation4, segmentation6; /* transmit cuts large TCP segments */
     bool link_up;
