@@ -110,7 +110,8 @@ class _Prober:
                         verdict = self._verdict(attempt, False)
                         if isinstance(verdict, int):
                             return verdict
-                        self._seen = verdict
+                        if attempt.received or time.monotonic() - attempt.begun >= _PATIENCE:
+                            self._seen = verdict  # a fresh try says less than the last one that ended
                     if not self._tries and next_try > time.monotonic() + self._pause:
                         next_try = time.monotonic() + self._pause
                         self._pause = min(self._pause * 1.3, _LONGEST_PAUSE)
