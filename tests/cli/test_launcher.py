@@ -16,6 +16,8 @@ import pytest
 
 UNPRIVILEGED = 65534
 
+pytestmark = pytest.mark.slow
+
 
 def small_checkout(checkout: Path, folder: Path) -> Path:
     """A copy of the checkout as far as `rumpel version` needs it."""

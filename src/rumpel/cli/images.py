@@ -55,7 +55,9 @@ def build_options(command: Callable[P, R]) -> Callable[..., R]:
 
     @click.option("--locked", is_flag=True, help="A pinned source that is gone is an error.")
     @click.option("--offline", is_flag=True, help="Fetch nothing.")
-    @click.option("-j", "--jobs", type=click.IntRange(1), help="Steps of the build at once. [the processors]")
+    @click.option(
+        "-j", "--jobs", metavar="N", type=click.IntRange(1), help="Steps of the build at once. [one a processor]"
+    )
     @click.option("-v", "--verbose", is_flag=True, help="Show every command of the build.")
     @functools.wraps(command)
     def wrapper(*args: P.args, **words: P.kwargs) -> R:

@@ -111,7 +111,7 @@ def _the_only_one() -> Seen:
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("-a", "--all", "everything", is_flag=True, help="Stop all machines of this user.")
-@click.option("--timeout", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds the guest gets.")
+@click.option("--timeout", metavar="SECONDS", type=click.FloatRange(0), default=10.0, help="What the guest gets. [10]")
 def stop(names: tuple[str, ...], everything: bool, timeout: float) -> None:
     """Stop machines: the program is asked to end; after the deadline QEMU is told to quit, then killed."""
     if everything:

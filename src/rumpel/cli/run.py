@@ -24,16 +24,27 @@ if TYPE_CHECKING:
 @composition_options
 @build_options
 @click.option("-d", "--detach", is_flag=True, help="Return when it answers; it runs on until 'rumpel stop'.")
-@click.option("--name", default="", help="The machine's name. [default: the composition's]")
+@click.option("--name", metavar="NAME", default="", help="The machine's name. [the composition's]")
 @click.option("-p", "--port", "ports", multiple=True, metavar="HOST:NAME", help="Reach the port NAME on this one.")
 @click.option("-e", "--env", "environment", multiple=True, metavar="NAME=VALUE", help="Set a variable in the guest.")
 @click.option("--memory", metavar="SIZE", default="", help="Memory, such as 256M or 1G.")
-@click.option("--cpus", type=click.IntRange(1), default=None, help="Number of CPUs.")
+@click.option("--cpus", metavar="N", type=click.IntRange(1), default=None, help="Number of CPUs.")
 @click.option(
     "--accel", type=click.Choice(["auto", "tcg", "kvm"]), default="auto", help="The accelerator. [auto: measured]"
 )
-@click.option("--ready-timeout", type=click.FloatRange(0, min_open=True), help="Seconds until it must answer.")
-@click.option("--stop-timeout", type=click.FloatRange(0), default=10.0, help="Seconds the guest gets to end. [10]")
+@click.option(
+    "--ready-timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(0, min_open=True),
+    help="It must answer by then. [the composition's]",
+)
+@click.option(
+    "--stop-timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=10.0,
+    help="The guest gets this long to end. [10]",
+)
 @click.option("--print-command", is_flag=True, help="Print QEMU's command line, ready to paste; start nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --detach: print the machine as JSON.")
 def run(

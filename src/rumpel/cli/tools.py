@@ -27,7 +27,7 @@ def setup(level: str) -> None:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--fast", is_flag=True, help="Leave out what is marked slow: under three minutes.")
+@click.option("--fast", is_flag=True, help="Boot no machine and leave out what is slow: under three minutes.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[PYTEST'S WORDS]...")
 def test(fast: bool, words: tuple[str, ...]) -> NoReturn:
     """Run the tests with pytest, real boots included. What pytest knows is passed on: paths, -k, -x, -m, ...
@@ -35,7 +35,7 @@ def test(fast: bool, words: tuple[str, ...]) -> NoReturn:
     Without a path all tests run, two at a time.
     """
     bootstrap.set_up(CHECKOUT, bootstrap.TEST)
-    options = ["-m", "not slow"] if fast else []
+    options = ["-m", "not slow and not boot"] if fast else []
     if not _names_a_path(words):
         os.chdir(CHECKOUT)  # pytest takes its own list of paths only here
         if not any(word.startswith(("-n", "--numprocesses", "--pdb")) for word in words):
