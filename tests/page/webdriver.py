@@ -117,7 +117,8 @@ class Browser:
 
     def text(self, selector: str) -> str:
         """The visible text of the first element that matches, or ''."""
-        return str(self.script("return document.querySelector(arguments[0])?.innerText ?? ''", selector))
+        code = "const e = document.querySelector(arguments[0]); return e?.checkVisibility() ? e.innerText : ''"
+        return str(self.script(code, selector))
 
     def focused(self) -> str:
         """What has the focus: its text, or the value or name of a field."""
