@@ -83,8 +83,11 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
     words += ["-kernel", launch.kernel]
     if launch.rootfs:
         words += ["-initrd", launch.rootfs]
-    if plan.kernel.command_line:
-        words += ["-append", " ".join(plan.kernel.command_line)]
+    kernel_words = plan.kernel.command_line
+    if launch.accelerator == "tcg":
+        kernel_words += plan.kernel.command_line_tcg
+    if kernel_words:
+        words += ["-append", " ".join(kernel_words)]
     if any(device.model.endswith("-device") for device in plan.devices):
         words += ["-global", "virtio-mmio.force-legacy=false"]
     words += _channels(channels)

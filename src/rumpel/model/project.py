@@ -250,7 +250,7 @@ def _one_of(tree: Tree, keys: tuple[str, ...], path: str) -> list[Problem]:
 
 
 def _command_line_problems(tree: Tree) -> list[Problem]:
-    """Of a kernel: words for a machine that it does not boot on."""
+    """Of a kernel: words for a machine that it does not boot on. `common` and `tcg` are for all machines."""
     command_line = tree.get("command_line")
     machines = {node.text for node in _scalars(tree, "machines")}
     return [
@@ -260,7 +260,7 @@ def _command_line_problems(tree: Tree) -> list[Problem]:
             suggestion(name, machines, "Machines"),
         )
         for name, entry in (command_line.entries.items() if isinstance(command_line, Tree) else ())
-        if name != "common" and name not in machines
+        if name not in {"common", "tcg", *machines}
     ]
 
 

@@ -152,6 +152,7 @@ class Kernel(Frozen, frozen=True):
     directory: str
     summary: str
     command_line: tuple[str, ...] = ()
+    command_line_tcg: tuple[str, ...] = ()  # more words, where QEMU translates the guest's code
     sources: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()  # optional parts that the plan's capabilities switch on
     modules: tuple[str, ...] = ()  # of those parts, loaded after the drivers' modules

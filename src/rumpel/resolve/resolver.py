@@ -185,6 +185,7 @@ class _Resolution:
             directory=kernel.origin.directory,
             summary=kernel.summary,
             command_line=words.get("common", ()) + words.get(self.machine.name, ()),
+            command_line_tcg=words.get("tcg", ()),
             sources=tuple(source.name for source in kernel.sources),
             groups=tuple(group.name for group in self.needs.groups),
             modules=_flat(group.modules for group in groups),
