@@ -150,11 +150,11 @@ class Server:
 
 def read_all(connection: socket.socket) -> bytes:
     """Everything until the other side closes or resets."""
-    data = b""
+    data = bytearray()
     with contextlib.suppress(ConnectionResetError):
         while piece := connection.recv(65536):
             data += piece
-    return data
+    return bytes(data)
 
 
 @contextlib.contextmanager

@@ -173,7 +173,8 @@ def test_what_is_not_http_is_400(web: Server) -> None:
         assert client.get("/").status_code == 200
 
 
-def test_sigterm_lets_a_reply_under_way_finish(web: Server, site: Path) -> None:
+def test_sigterm_lets_a_reply_under_way_finish(start: Start, web_program: Path, site: Path) -> None:
+    web = start(web_program, WEB_ROOT=str(site), STOP_TIMEOUT="30")
     whole = (site / "large.bin").read_bytes() * 40
     (site / "huge.bin").write_bytes(whole)
     with web.connect() as reader:
