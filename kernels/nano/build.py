@@ -21,7 +21,7 @@ NANO = ROOT / "kernels/nano"
 HAL = ROOT / "hal"
 INCLUDE = [f"-I{HAL / 'include'}", f"-I{HAL / 'platform/pvh'}", f"-I{NANO / 'include'}"]
 CFLAGS = [
-    *("-std=gnu11", "-O2", "-g1", "-Wall", "-Wextra", "-Werror", "-Wmissing-prototypes", "-Wstrict-prototypes", "-Wshadow", "-Wvla"),
+    *("-std=gnu11", "-Os", "-g1", "-Wall", "-Wextra", "-Werror", "-Wmissing-prototypes", "-Wstrict-prototypes", "-Wshadow", "-Wvla"),
     *("-ffreestanding", "-fno-pic", "-fno-pie", "-mcmodel=kernel", "-mno-red-zone", "-mgeneral-regs-only", "-fno-builtin"),
     *("-fno-asynchronous-unwind-tables", "-fno-omit-frame-pointer", "-fno-strict-aliasing", "-fno-common", "-fwrapv"),
     *("-ffunction-sections", "-fdata-sections", "-fstack-protector-strong", "-mstack-protector-guard=global", "-fcf-protection=none"),
@@ -96,7 +96,7 @@ def main() -> None:
         library = objects_directory / "vdso.so"
         script = NANO / "vdso/vdso.ld"
         if not library.exists() or library.stat().st_mtime < max(vdso.stat().st_mtime, script.stat().st_mtime):
-            run(["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-nostdlib", "-ffreestanding", "-fno-stack-protector",
+            run(["gcc", "-std=gnu11", "-Os", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-nostdlib", "-ffreestanding", "-fno-stack-protector",
                  "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-Wl,-soname,linux-vdso.so.1", "-Wl,--hash-style=both", "-Wl,--build-id=none", "-Wl,-z,noexecstack",
                  f"-Wl,-T,{script}", *INCLUDE, str(vdso), "-o", str(library)])  # fmt: skip
             run(["strip", "--strip-all", str(library)])
