@@ -184,7 +184,8 @@ def _declarations(project: Project) -> Iterator[tuple[Declaration, str]]:
                 yield (
                     Declaration(
                         name=source.name, kind=source.kind, package=source.package, follow=source.follow,
-                        release=source.release or DEFAULT_RELEASE,
+                        release=source.release or DEFAULT_RELEASE, version=source.version,
+                        integrity=source.integrity,
                     ),
                     f"{kind} {name}",
                 )  # fmt: skip

@@ -20,7 +20,9 @@ from rumpel.model.parts import (
     KernelGroup,
     KernelMachine,
     Machine,
+    ModuleSpec,
     Origin,
+    PackagesSpec,
     PortSpec,
     PrepareSpec,
     ReadySpec,
@@ -29,11 +31,12 @@ from rumpel.model.parts import (
     VolumeSpec,
     Word,
 )
+from rumpel.model.package_lock import LockedModule
 from rumpel.model.size import mebibytes
 
 
-def component(root: Mapping, origin: Origin) -> Component:
-    """`component.yaml`, checked, as its type."""
+def component(root: Mapping, origin: Origin, modules: tuple[LockedModule, ...] = ()) -> Component:
+    """`component.yaml`, checked, as its type. `modules` is what its package-lock.json says."""
     return Component(
         name=_text(root, "name"),
         summary=_text(root, "summary"),
@@ -44,9 +47,11 @@ def component(root: Mapping, origin: Origin) -> Component:
         needs=_words(root, "needs"),
         provides=_texts(root, "provides"),
         libraries=_words(root, "libraries"),
-        sources=_sources(root, origin),
+        sources=_sources(root, origin) + tuple(module.source for module in modules),
         c=_c(root),
+        packages=_packages(root, modules),
         files=tuple(_file(item) for item in _items(root, "files")),
+        runtime=_word(root, "runtime") if "runtime" in root.entries else None,
         entry=_text(root, "entry"),
         arguments=_texts(root, "arguments"),
         environment=_pairs(root, "environment"),
@@ -138,6 +143,7 @@ def composition(root: Mapping, files: tuple[Origin, ...]) -> Composition:
         kernel=_word(root, "kernel"),
         machine=_word(root, "machine"),
         components=_words(root, "components"),
+        root=cast(Any, _text(root, "root", "auto")),
         memory=mebibytes(_text(root, "memory", "128M")),
         cpus=int(_number(root, "cpus", 1)),
         drivers=_words(root, "drivers"),
@@ -172,6 +178,24 @@ def _source(entry: Entry, origin: Origin) -> SourceSpec:
         location=entry.location,
         follow=_text(spec, "follow"),
         release=_text(spec, "release"),
+        version=_text(spec, "version"),
+    )
+
+
+def _packages(root: Mapping, modules: tuple[LockedModule, ...]) -> PackagesSpec | None:
+    kind = _text(root, "kind")
+    if kind not in ("deb", "npm", "pypi"):
+        return None
+    spec = root.get(kind)
+    if not isinstance(spec, Mapping):
+        return PackagesSpec()
+    return PackagesSpec(
+        program=_text(spec, "program"),
+        files=_texts(spec, "files"),
+        without=_texts(spec, "except"),
+        libraries=_texts(spec, "libraries"),
+        folder=_text(spec, "folder"),
+        modules=tuple(ModuleSpec(source=module.source.name, path=module.path) for module in modules),
     )
 
 

@@ -41,15 +41,13 @@ class SourceSpec:
     location: Location
     follow: str = ""
     release: str = ""
+    version: str = ""  # of npm and PyPI: the version, or its first numbers
+    integrity: str = ""  # as a package-lock.json says it (Subresource Integrity)
 
     def same_as(self, other: SourceSpec) -> bool:
         """Whether both mean the same thing to fetch."""
-        return (self.kind, self.package, self.follow, self.release) == (
-            other.kind,
-            other.package,
-            other.follow,
-            other.release,
-        )
+        mine = (self.kind, self.package, self.follow, self.release, self.version)
+        return mine == (other.kind, other.package, other.follow, other.release, other.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +113,47 @@ class CSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleSpec:
+    """One package of a package-lock.json: the name of its source, and its path ("node_modules/a/node_modules/b")."""
+
+    source: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackagesSpec:
+    """What a component of kind `deb`, `npm` or `pypi` takes from its packages.
+
+    `program` is the program's path in its npm package; `files` and `without` are patterns, `libraries` names of shared
+    libraries that nothing names but its code; `folder` gets `modules` or Python's packages.
+    """
+
+    program: str = ""
+    files: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    folder: str = ""
+    modules: tuple[ModuleSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Component:
     """`components/NAME/component.yaml`."""
 
     name: str
     summary: str
     license: str
-    kind: Literal["c", "files"]
-    role: Literal["program", "library", "files"]
+    kind: Literal["c", "files", "deb", "npm", "pypi"]
+    role: Literal["program", "runtime", "library", "files"]
     origin: Origin
     needs: tuple[Word, ...] = ()
     provides: tuple[str, ...] = ()
     libraries: tuple[Word, ...] = ()
     sources: tuple[SourceSpec, ...] = ()
     c: CSpec | None = None
+    packages: PackagesSpec | None = None
     files: tuple[FileSpec, ...] = ()
+    runtime: Word | None = None
     entry: str = ""
     arguments: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
@@ -251,6 +275,7 @@ class Composition:
     kernel: Word
     machine: Word
     components: tuple[Word, ...]
+    root: Literal["auto", "memory", "disk"] = "auto"
     memory: int = 128
     cpus: int = 1
     drivers: tuple[Word, ...] = ()

@@ -16,6 +16,7 @@ from rumpel.model.document import Sequence as TreeSequence
 from rumpel.model.extends import merged
 from rumpel.model.lock import SOURCE_KINDS
 from rumpel.model.names import quoted, suggestion
+from rumpel.model.package_lock import read_package_lock
 from rumpel.model.parts import READY_KINDS, Component, Composition, Driver, Kernel, Machine, Origin, SourceSpec
 from rumpel.model.variables import substitute, variable_names
 
@@ -54,7 +55,7 @@ class Project:
 
     def component(self, name: str, at: Location | None = None) -> Component:
         """The component called `name`; `at` is where it is named."""
-        return self._part("component", name, at, decode.component)
+        return self._part("component", name, at, self._make_component)
 
     def driver(self, name: str, at: Location | None = None) -> Driver:
         """The driver called `name`; `at` is where it is named."""
@@ -128,6 +129,14 @@ class Project:
             self._listed[kind] = dict(sorted(found.items()))
         return self._listed[kind]
 
+    def _make_component(self, tree: Tree, origin: Origin) -> Component:
+        npm = tree.get("npm")
+        named = npm.get("lock") if isinstance(npm, Tree) else None
+        if not isinstance(named, Scalar):
+            return decode.component(tree, origin)
+        path = self._found("component")[origin.directory.rpartition("/")[2]].parent / named.text
+        return decode.component(tree, origin, read_package_lock(path, named.location))
+
     def _document(self, kind: str, name: str, at: Location | None) -> Document:
         key = (kind, name)
         if key not in self._documents:
@@ -182,6 +191,10 @@ class Project:
                 source = item.get("source") if isinstance(item, Tree) else None
                 if isinstance(source, Scalar):
                     yield "file or folder", source
+            npm = tree.get("npm")
+            named = npm.get("lock") if isinstance(npm, Tree) else None
+            if isinstance(named, Scalar):
+                yield "file", named
         if kind == "kernel":
             yield from (("file", node) for node in _scalars(tree, "files"))
         if kind == "driver":

@@ -14,7 +14,8 @@ class Declaration:
     """One source of a part: `package` is the package's name, or for kind `file` a path from the project's root.
 
     `follow` (kind `deb`): `package` is a metapackage, the source is its one dependency that matches this pattern.
-    `release` (kinds `deb` and `deb-src`): the Debian release to take it from.
+    `release` (kinds `deb` and `deb-src`): the Debian release to take it from. `version` (kinds `npm` and `pypi`): the
+    version, or its first numbers. `integrity` (kind `npm`): what its content must be, "sha512-" and base64.
     """
 
     name: str
@@ -22,6 +23,8 @@ class Declaration:
     package: str
     follow: str = ""
     release: str = DEFAULT_RELEASE
+    version: str = ""
+    integrity: str = ""
 
     @staticmethod
     def of(entry: LockEntry) -> Declaration:

@@ -32,10 +32,13 @@ def fetch(entry: LockEntry, store: Store, progress: Progress) -> None:
 
 
 def newest(declaration: Declaration, store: Store, progress: Progress) -> LockEntry:
-    """Pin the newest version that npm's registry calls `latest`, and put its tarball into the store."""
+    """Pin the newest version that the declaration allows (without a version: what npm's registry calls `latest`), and
+    put its tarball into the store."""
     with store.work_folder(declaration.name) as folder:
-        step = Step(f"fetching the newest {declaration.package} (npm)")
-        path = _pack(declaration.name, declaration.package, "latest", folder, progress, step)
+        asked = declaration.version or "latest"
+        step = Step(f"fetching {declaration.package} {asked} (npm)")
+        path = _pack(declaration.name, declaration.package, asked, folder, progress, step)
+        _check_integrity(path, declaration)
         version = _version_in(path, declaration)
         file = LockFile(name=path.name, sha256=digest_of(path), size=path.stat().st_size)
         store.add(path, file)
@@ -66,6 +69,23 @@ def _pack(source: str, package: str, version: str, folder: Path, progress: Progr
             source=source,
         )
     return tarballs[0]
+
+
+def _check_integrity(path: Path, declaration: Declaration) -> None:
+    if not declaration.integrity:
+        return
+    import base64
+    import hashlib
+
+    with path.open("rb") as stream:
+        found = base64.b64encode(hashlib.file_digest(stream, "sha512").digest()).decode()
+    if f"sha512-{found}" not in declaration.integrity.split():
+        raise SourceError(
+            f"Source '{declaration.name}': what npm fetched as '{declaration.package}' {declaration.version} is not "
+            f"what package-lock.json says: its digest should be {declaration.integrity} and is sha512-{found}.",
+            hint="Do not use it. If the package-lock.json is wrong, write it anew: `npm install --package-lock-only`.",
+            source=declaration.name,
+        )
 
 
 def _version_in(path: Path, declaration: Declaration) -> str:

@@ -48,13 +48,15 @@ def fetch(entry: LockEntry, store: Store, progress: Progress) -> None:
 
 
 def newest(declaration: Declaration, store: Store, progress: Progress) -> LockEntry:
-    """Pin the newest version that pip finds; its file is in the store after. Raises SourceError."""
+    """Pin the newest version that pip finds and the declaration allows; its file is in the store after. Raises
+    SourceError."""
     _check_name(declaration)
+    asked = f"{declaration.package}=={declaration.version}.*" if declaration.version else declaration.package
     with store.work_folder(declaration.name) as folder:
         step = Step(f"fetching the newest {declaration.package} (PyPI)")
-        ended = _download(folder, (*_PURE, declaration.package), progress, step)
+        ended = _download(folder, (*_PURE, asked), progress, step)
         if ended.status != 0:
-            ended = _download(folder, (*_SDIST, declaration.package), progress, step)
+            ended = _download(folder, (*_SDIST, asked), progress, step)
         if ended.status != 0:
             raise ended.failure(
                 f"Source '{declaration.name}': '{declaration.package}' could not be fetched from the Python package"

@@ -222,10 +222,10 @@ HEAD = "schema: 1\nname: a\nsummary: b\nlicense: MIT\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kind: d\nrole: library\n", "f.yaml:5:7: 'kind' is 'd'; it must be 'c' or 'files'."),
+        ("kind: d\nrole: library\n", "f.yaml:5:7: 'kind' is 'd'; it must be 'c', 'files', 'deb', 'npm' or 'pypi'."),
         (
             "kind: c\nrole: libary\nc: {}\n",
-            "f.yaml:6:7: 'role' is 'libary'; it must be 'program', 'library' or 'files'. Did you mean 'library'?",
+            "f.yaml:6:7: 'role' is 'libary'; it must be 'program', 'runtime', 'library' or 'files'. Did you mean 'library'?",
         ),
         ("kind: c\nrole: library\n", "f.yaml:1:1: 'c' is missing; it goes with kind 'c'."),
         (
@@ -234,7 +234,7 @@ HEAD = "schema: 1\nname: a\nsummary: b\nlicense: MIT\n"
         ),
         (
             "kind: files\nrole: library\nfiles: []\n",
-            "f.yaml:6:7: 'role' is 'library'; with kind 'files' it must be 'files'.",
+            "f.yaml:6:7: 'role' is 'library'; with kind 'files' it must be 'program' or 'files'.",
         ),
         (
             "kind: c\nrole: library\nc: {}\nneeds: [net, net]\n",
