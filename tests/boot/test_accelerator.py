@@ -48,7 +48,7 @@ def test_counting_guest_counts_to_its_end_under_tcg(tmp_path) -> None:
     guest = tmp_path / "guest"
     guest.write_bytes(counting_guest())
     pace = accelerator._pace(QEMU, "tcg", guest)
-    assert pace.seconds > 0
+    assert pace.seconds is not None and pace.seconds > 0
     assert pace.said == ""
 
 

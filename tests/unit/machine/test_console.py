@@ -106,8 +106,12 @@ def test_watch_may_wait_for_the_thread_that_feeds(console) -> None:
     """No lock is held while watching: else the feeding thread could not go on."""
     fed = threading.Event()
 
+    def feed() -> None:
+        console.feed(b"late\n")
+        fed.set()
+
     def watch() -> None:
-        threading.Thread(target=lambda: (console.feed(b"late\n"), fed.set())).start()
+        threading.Thread(target=feed).start()
         assert fed.wait(10)
 
     assert console.wait_for("late", 30, watch=watch).text == "late"

@@ -129,7 +129,7 @@ def test_what_differs_for_a_kernel_on_a_machine_is_in_the_plan() -> None:
 
 def test_sources_come_from_the_lock() -> None:
     plan = plan_of("sqlite-web", "microvm")
-    used = {name for part in (plan.kernel, *plan.components) for name in part.sources}
+    used = {name for names in (plan.kernel.sources, *(part.sources for part in plan.components)) for name in names}
     assert {source.name for source in plan.sources} == used
     assert {file.sha256 for source in plan.sources for file in source.files} == {"ab" * 32}
 
@@ -190,8 +190,8 @@ def test_explain_shows_every_part_and_its_reason_on_80_columns(name: str) -> Non
     assert lines[0].startswith(f"composition {name}: ")
     assert max(len(line) for line in lines) <= 80
     assert lines[-1].startswith(" ") and text.endswith("\n")
-    for record in (*plan.drivers, *plan.components):
-        assert f" {record.name}: " in text
+    for part in (*(driver.name for driver in plan.drivers), *(component.name for component in plan.components)):
+        assert f" {part}: " in text
     for source in plan.sources:
         assert f"{source.kind} {source.package} {source.version}" in text
 
