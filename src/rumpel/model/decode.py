@@ -7,6 +7,7 @@ from typing import Any, cast
 from rumpel.errors import Location
 from rumpel.model.document import Entry, Mapping, Scalar, Sequence
 from rumpel.model.lock import SOURCE_KINDS
+from rumpel.model.package_lock import LockedModule
 from rumpel.model.parts import (
     READY_KINDS,
     Component,
@@ -31,7 +32,6 @@ from rumpel.model.parts import (
     VolumeSpec,
     Word,
 )
-from rumpel.model.package_lock import LockedModule
 from rumpel.model.size import mebibytes
 
 
@@ -129,6 +129,7 @@ def kernel(root: Mapping, origin: Origin) -> Kernel:
         sources=_sources(root, origin),
         init=_flag(root, "init"),
         files=_texts(root, "files"),
+        memory=mebibytes(_text(root, "memory")) if root.get("memory") is not None else 0,
     )
 
 

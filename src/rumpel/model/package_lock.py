@@ -24,23 +24,23 @@ class LockedModule:
     path: str
 
 
-class _Package(msgspec.Struct, frozen=True, kw_only=True):
+class _Package(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     name: str = ""
     version: str = ""
     resolved: str = ""
     integrity: str = ""
     link: bool = False
     dev: bool = False
-    inBundle: bool = False
+    in_bundle: bool = False
     optional: bool = False
-    hasInstallScript: bool = False
+    has_install_script: bool = False
     os: tuple[str, ...] = ()
     cpu: tuple[str, ...] = ()
     libc: tuple[str, ...] = ()
 
 
-class _Document(msgspec.Struct, frozen=True, kw_only=True):
-    lockfileVersion: int
+class _Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    lockfile_version: int
     packages: dict[str, _Package]
 
 
@@ -57,7 +57,7 @@ def read_package_lock(path: Path, named_at: Location) -> tuple[LockedModule, ...
     modules = []
     problems = []
     for place, package in sorted(document.packages.items()):
-        if not place or package.dev or package.inBundle or not _is_for_guest(package):
+        if not place or package.dev or package.in_bundle or not _is_for_guest(package):
             continue
         name = package.name or place.rpartition("node_modules/")[2]
         problem = _problem(place, name, package)
@@ -71,7 +71,7 @@ def read_package_lock(path: Path, named_at: Location) -> tuple[LockedModule, ...
 
 def _problem(place: str, name: str, package: _Package) -> tuple[str, str] | None:
     """What is wrong with an entry, and the way out."""
-    if package.hasInstallScript:
+    if package.has_install_script:
         return (
             f"the npm package '{name}' {package.version} wants to run a script when it is installed; Rumpel runs no "
             "scripts of packages.",

@@ -248,6 +248,7 @@ class Kernel:
     sources: tuple[SourceSpec, ...] = ()
     init: bool = False
     files: tuple[str, ...] = ()
+    memory: int = 0  # MiB: with less it does not start a program; 0: not known
 
 
 @dataclass(frozen=True, slots=True)

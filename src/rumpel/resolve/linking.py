@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rumpel.errors import ModelError, Problem, ResolveError
 from rumpel.model.names import quoted
-from rumpel.model.parts import Component, Composition, Word
+from rumpel.model.parts import Component, Composition, Kernel, Word
 from rumpel.model.project import Project
 from rumpel.resolve.plan import Reason
 
@@ -16,14 +16,29 @@ class Linked:
     """The components of a plan. `libraries` is in link order: who uses another stands before it."""
 
     program: Component
+    runtime: Component | None
     libraries: tuple[Component, ...]
     files: tuple[Component, ...]
     reasons: tuple[Reason, ...]
 
     @property
     def all(self) -> tuple[Component, ...]:
-        """All components: the program, the libraries in link order, the files."""
-        return (self.program, *self.libraries, *self.files)
+        """All components: the program, its runtime, the libraries in link order, the files."""
+        runtime = () if self.runtime is None else (self.runtime,)
+        return (self.program, *runtime, *self.libraries, *self.files)
+
+    def with_sysroot(self, project: Project, kernel: Kernel) -> Linked:
+        """The same, with the C library that the kernel's init program is compiled against, where no program has it."""
+        if not kernel.init or any(part.c is not None and part.c.sysroot for part in self.all):
+            return self
+        for name in project.names("component"):
+            part = project.component(name)
+            if part.c is not None and part.c.sysroot:
+                reason = Reason(
+                    part=f"component/{name}", by=f"kernel/{kernel.name}", because="its init is linked to it"
+                )
+                return replace(self, libraries=(*self.libraries, part), reasons=(*self.reasons, reason))
+        return self
 
     def libraries_of(self, component: Component) -> tuple[str, ...]:
         """What is linked into the program; of another component: whose headers it may use, itself left out."""
@@ -52,6 +67,8 @@ def link(project: Project, composition: Composition) -> Linked:
     """Choose the program, pull in the libraries, and order them. Raises ModelError and ResolveError."""
     listed = _listed(project, composition)
     program = _program(composition, listed)
+    _check_libraries(composition, program, listed)
+    runtime = _runtime(project, program, listed)
     reasons = [
         Reason(part=f"component/{part.name}", by=f"composition/{composition.name}", because="the composition names it")
         for part in listed
@@ -71,7 +88,44 @@ def link(project: Project, composition: Composition) -> Linked:
                 reasons.append(
                     Reason(part=f"component/{word.text}", by=f"component/{part.name}", because="it is linked to it")
                 )
-    return Linked(program, libraries, tuple(part for part in listed if part.role == "files"), tuple(reasons))
+    if runtime is not None:
+        reasons.append(
+            Reason(part=f"component/{runtime.name}", by=f"component/{program.name}", because="it runs the program")
+        )
+    return Linked(program, runtime, libraries, tuple(part for part in listed if part.role == "files"), tuple(reasons))
+
+
+def _check_libraries(composition: Composition, program: Component, listed: list[Component]) -> None:
+    libraries = [part for part in listed if part.role == "library"]
+    if libraries and program.kind != "c":
+        raise ResolveError(
+            f"{composition.components[0].location}: the component '{libraries[0].name}' is linked into programs of kind "
+            f"'c', but the program '{program.name}' of '{composition.name}' is of kind '{program.kind}'.",
+            hint=f"Remove '{libraries[0].name}' from 'components'.",
+            parts=[f"component/{libraries[0].name}", f"component/{program.name}"],
+        )
+
+
+def _runtime(project: Project, program: Component, listed: list[Component]) -> Component | None:
+    """The component that runs the program, where it is not machine code; no other runtime may be listed."""
+    word = program.runtime
+    runtime = None if word is None else project.component(word.text, word.location)
+    if word is not None and runtime is not None and runtime.role != "runtime":
+        raise ResolveError(
+            f"{word.location}: component '{program.name}' names '{runtime.name}' as its runtime, but its role is "
+            f"'{runtime.role}'.",
+            hint="Name a component with 'role: runtime'.",
+            parts=[f"component/{program.name}", f"component/{runtime.name}"],
+        )
+    for part in listed:
+        if part.role == "runtime" and part is not runtime:
+            raise ResolveError(
+                f"{part.origin.location}: the runtime '{part.name}' has nothing to run: the program '{program.name}' "
+                + (f"runs with '{runtime.name}'." if runtime is not None else "runs without one."),
+                hint=f"Remove '{part.name}' from the composition's 'components'.",
+                parts=[f"component/{part.name}", f"component/{program.name}"],
+            )
+    return runtime
 
 
 def _listed(project: Project, composition: Composition) -> list[Component]:

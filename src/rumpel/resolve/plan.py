@@ -12,7 +12,7 @@ import msgspec
 
 PLAN_SCHEMA = 1
 
-Role = Literal["program", "library", "files"]
+Role = Literal["program", "runtime", "library", "files"]
 SourceKind = Literal["deb", "deb-src", "npm", "pypi", "file"]
 
 
@@ -76,6 +76,27 @@ class CBuild(Frozen, frozen=True):
     sysroot: bool = False
 
 
+class NodeModule(Frozen, frozen=True):
+    """One npm package of a component: the source that holds it, and its path below the component's folder."""
+
+    source: str
+    path: str
+
+
+class Packages(Frozen, frozen=True):
+    """What a component of kind `deb`, `npm` or `pypi` takes from its packages beside its entry and the shared libraries
+    that it needs. `program` is the entry's path in its npm package; `files` and `without` are patterns (`*`: any
+    characters but "/", `**`: any), of absolute paths in Debian's packages, of names in a package for the others;
+    `libraries` are shared libraries loaded at run time; `folder` gets `modules`, or Python's packages."""
+
+    program: str = ""
+    files: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+    folder: str = ""
+    modules: tuple[NodeModule, ...] = ()
+
+
 class FileEntry(Frozen, frozen=True):
     """A file or folder put into the root filesystem: `source` relative to the component's folder, `target` absolute."""
 
@@ -117,8 +138,11 @@ class Component(Frozen, frozen=True):
     headers: tuple[str, ...] = ()  # names of components whose headers it may use; the same in every composition
     sources: tuple[str, ...] = ()  # names into Plan.sources
     c: CBuild | None = None
+    packages: Packages | None = None
     files: tuple[FileEntry, ...] = ()
     entry: str = ""  # absolute path of the program in the guest
+    runtime: str = ""  # the name of the component of role `runtime` that runs the entry
+    arguments: tuple[str, ...] = ()  # of a runtime: they stand before the path of the program that it runs
 
 
 class Driver(Frozen, frozen=True):
@@ -140,7 +164,7 @@ class Device(Frozen, frozen=True):
     driver: str
     model: str
     properties: tuple[tuple[str, str], ...] = ()
-    backend: Literal["none", "net-user", "volume", "rng"] = "none"
+    backend: Literal["none", "net-user", "volume", "rng", "root"] = "none"  # root: the root filesystem's disk
     volume: str = ""
 
 
@@ -159,6 +183,7 @@ class Kernel(Frozen, frozen=True):
     kconfig: tuple[str, ...] = ()  # of those parts
     group_sources: tuple[str, ...] = ()  # of those parts, relative to the kernel's folder
     init: tuple[str, ...] = ()  # sources of the init program, relative to the project root; empty: none
+    memory: int = 0  # MiB: with less it does not start a program; 0: not known
 
 
 class Machine(Frozen, frozen=True):
@@ -181,6 +206,17 @@ class Volume(Frozen, frozen=True):
     files: str = ""
     read_only: bool = False
     serial: str = ""  # the virtio-blk serial by which the guest finds it
+
+
+class Root(Frozen, frozen=True):
+    """Where the root filesystem is: in memory (an initramfs), or on a compressed read-only disk that the guest finds
+    by its virtio serial. `because` ends "it is there because ..."; `packages` is the size in bytes of the packages
+    that files are taken from, as they are fetched (compressed)."""
+
+    kind: Literal["memory", "disk"] = "memory"
+    because: str = ""
+    packages: int = 0
+    serial: str = ""
 
 
 class Settings(Frozen, frozen=True):
@@ -212,6 +248,7 @@ class Plan(Frozen, frozen=True):
     sources: tuple[Source, ...]
     reasons: tuple[Reason, ...]
     capabilities: tuple[tuple[str, str], ...]  # capability, the part that provides it
+    root: Root = Root()
     variables: tuple[tuple[str, str], ...] = ()
     inputs: tuple[tuple[str, str], ...] = ()
 

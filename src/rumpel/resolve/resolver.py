@@ -11,9 +11,11 @@ from rumpel.model import parts
 from rumpel.model.lock import Lock, LockEntry
 from rumpel.model.names import quoted, suggestion
 from rumpel.model.project import Project
+from rumpel.model.size import size_text
 from rumpel.resolve.linking import Linked, link
 from rumpel.resolve.modalias import overlap
 from rumpel.resolve.needs import Need, Needs, needs_of
+from rumpel.resolve.network import network_problem
 from rumpel.resolve.plan import (
     PLAN_SCHEMA,
     CBuild,
@@ -23,6 +25,8 @@ from rumpel.resolve.plan import (
     FileEntry,
     Kernel,
     Machine,
+    NodeModule,
+    Packages,
     Plan,
     Port,
     Prepare,
@@ -33,6 +37,7 @@ from rumpel.resolve.plan import (
     SourceFile,
     Volume,
 )
+from rumpel.resolve.root import choose_root
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,13 @@ class _Resolution:
         self.composition = project.composition(name, dict(overrides.variables))
         self.kernel = self._kernel()
         self.machine = self._machine()
-        self.linked: Linked = link(project, self.composition)
+        self.linked: Linked = link(project, self.composition).with_sysroot(project, self.kernel)
         self.needs = Needs(project, self.composition, self.kernel, self.machine, self.linked.all)
 
     def plan(self) -> Plan:
         self._check_kernel_on_machine()
         self._satisfy_needs()
+        self.root = choose_root(self.composition, self.kernel, self.linked.all, self.lock, self.needs)
         self._check_devices_have_one_driver()
         ports = self._ports()
         return Plan(
@@ -85,6 +91,7 @@ class _Resolution:
             ready=self._ready(ports),
             volumes=tuple(_volume(volume) for volume in self.composition.volumes),
             sources=self._sources(),
+            root=self.root,
             reasons=self._reasons(),
             capabilities=tuple(
                 (capability, "/".join(provider)) for capability, provider in sorted(self.needs.used.items())
@@ -165,15 +172,26 @@ class _Resolution:
         options = dict(machine.qemu_options)
         if own is not None:
             options.update(own.options)
-        memory, cpus = self.overrides.memory, self.overrides.cpus
+        cpus = self.overrides.cpus
         return Machine(
             name=machine.name,
             qemu_machine=machine.qemu_machine,
             qemu_options=tuple(options.items()),
             firmware=(own.firmware if own is not None else "") or machine.firmware,
-            memory=self.composition.memory if memory is None else memory,
+            memory=self._memory(),
             cpus=self.composition.cpus if cpus is None else cpus,
         )
+
+    def _memory(self) -> int:
+        memory = self.composition.memory if self.overrides.memory is None else self.overrides.memory
+        if memory < self.kernel.memory:
+            raise ResolveError(
+                f"{self.composition.location}: {size_text(memory)} of memory is too little: the kernel "
+                f"'{self.kernel.name}' does not start a program in less than {size_text(self.kernel.memory)}.",
+                hint="Give the composition more 'memory', or choose a smaller kernel.",
+                parts=[f"composition/{self.composition.name}", f"kernel/{self.kernel.name}"],
+            )
+        return memory
 
     def _plan_kernel(self) -> Kernel:
         kernel = self.kernel
@@ -192,6 +210,7 @@ class _Resolution:
             kconfig=_flat(group.kconfig for group in groups),
             group_sources=_flat(group.sources for group in groups),
             init=self.project.init_sources() if kernel.init else (),
+            memory=kernel.memory,
         )
 
     def _plan_driver(self, driver: parts.Driver) -> Driver:
@@ -209,7 +228,7 @@ class _Resolution:
 
     def _devices(self) -> tuple[Device, ...]:
         devices: list[Device] = []
-        volumes_placed = False
+        disks_placed = False
         for driver in self.needs.drivers:
             spec = driver.device
             if spec is None:
@@ -219,9 +238,12 @@ class _Resolution:
                 devices.append(
                     Device(driver=driver.name, model=model, properties=spec.properties, backend=spec.backend)
                 )
-            elif not volumes_placed:
-                # A second block driver, named by the composition, has no volumes: they hang on the first.
-                volumes_placed = True
+            elif not disks_placed:
+                # A second block driver, named by the composition, has no disks: they hang on the first.
+                disks_placed = True
+                if self.root.kind == "disk":
+                    properties = (*spec.properties, ("serial", self.root.serial))
+                    devices.append(Device(driver=driver.name, model=model, properties=properties, backend="root"))
                 devices += [
                     Device(
                         driver=driver.name,
@@ -259,8 +281,11 @@ class _Resolution:
             headers=self.linked.headers_of(part),
             sources=tuple(source.name for source in part.sources),
             c=_c_build(part.c) if part.c is not None else None,
+            packages=_packages(part.packages) if part.packages is not None else None,
             files=tuple(FileEntry(source=each.source, target=each.target, mode=each.mode) for each in part.files),
             entry=part.entry,
+            runtime=part.runtime.text if part.runtime is not None else "",
+            arguments=part.arguments if part.role == "runtime" else (),
         )
 
     def _settings(self) -> Settings:
@@ -278,6 +303,13 @@ class _Resolution:
                     )
                 said_by.setdefault(name, part.name)
         environment.update(composition.environment)
+        problem = network_problem(composition.address, composition.gateway, composition.nameserver)
+        if problem:
+            raise ResolveError(
+                f"{composition.location}: {problem}",
+                hint="Correct 'network' in the composition.",
+                parts=[f"composition/{composition.name}"],
+            )
         return Settings(
             arguments=self.linked.program.arguments + composition.arguments,
             environment=tuple(sorted(environment.items())),
@@ -405,6 +437,8 @@ def _pins(entry: LockEntry, spec: parts.SourceSpec) -> bool:
     """Whether a lock entry is of the thing that the part names."""
     if entry.kind != spec.kind or (spec.release and entry.release != spec.release):
         return False
+    if spec.version and entry.version != spec.version and not entry.version.startswith(f"{spec.version}."):
+        return False
     if spec.follow:
         return entry.follow == spec.follow and fnmatchcase(entry.package, spec.follow)
     return entry.package == spec.package and not entry.follow
@@ -432,6 +466,17 @@ def _c_build(spec: parts.CSpec) -> CBuild:
         defines=spec.defines,
         prepare=None if prepare is None else Prepare(commands=prepare.commands, outputs=prepare.outputs),
         sysroot=spec.sysroot,
+    )
+
+
+def _packages(spec: parts.PackagesSpec) -> Packages:
+    return Packages(
+        program=spec.program,
+        files=spec.files,
+        without=spec.without,
+        libraries=spec.libraries,
+        folder=spec.folder,
+        modules=tuple(NodeModule(source=each.source, path=each.path) for each in spec.modules),
     )
 
 

@@ -165,7 +165,7 @@ def test_the_rich_examples_are_correct(kind: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), kind=st.sampled_from(KINDS))
 def test_the_verdict_is_that_of_the_reference_implementation(data: st.DataObject, kind: str) -> None:
-    instance = copy.deepcopy(RICH[kind])
+    instance: Any = copy.deepcopy(RICH[kind])
     for _ in range(data.draw(st.integers(1, 2))):
         path = data.draw(st.sampled_from([each for each in places(instance) if each]))
         parent: Any = instance
@@ -225,7 +225,8 @@ HEAD = "schema: 1\nname: a\nsummary: b\nlicense: MIT\n"
         ("kind: d\nrole: library\n", "f.yaml:5:7: 'kind' is 'd'; it must be 'c', 'files', 'deb', 'npm' or 'pypi'."),
         (
             "kind: c\nrole: libary\nc: {}\n",
-            "f.yaml:6:7: 'role' is 'libary'; it must be 'program', 'runtime', 'library' or 'files'. Did you mean 'library'?",
+            "f.yaml:6:7: 'role' is 'libary'; it must be 'program', 'runtime', 'library' or 'files'. "
+            "Did you mean 'library'?",
         ),
         ("kind: c\nrole: library\n", "f.yaml:1:1: 'c' is missing; it goes with kind 'c'."),
         (
