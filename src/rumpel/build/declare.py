@@ -10,6 +10,8 @@ from typing import Any
 
 from rumpel.build.cprogram import Archive, Compile, Link, PrepareSource, shown
 from rumpel.build.kernel_debian import CollectModules, ExtractKernel
+from rumpel.build.kernel_linux import BASE_CONFIG, BuildKernel
+from rumpel.build.kernel_linux_config import Configure, asked_by
 from rumpel.build.manifest import Place, ReplacedSource, WriteManifest, WritePlan
 from rumpel.build.modules import WantedModule
 from rumpel.build.prologue import PROLOGUE
@@ -63,7 +65,7 @@ class Declarer:
             placements.append(
                 Placement(target=file.target, owner=file.owner, mode=file.mode, source=number, link=file.link)
             )
-        kernel, modules = self._kernel(plan, folder)
+        kernel, modules, kernel_debug = self._kernel(plan, folder)
         rootfs, contents = self._step(
             RootFilesystem(
                 part=f"composition/{plan.composition}",
@@ -79,7 +81,7 @@ class Declarer:
         written = self._step(
             WritePlan(part=f"composition/{plan.composition}", json=plan.to_json().decode()), [], [f"{folder}/plan.json"]
         )
-        debug = [unstripped]
+        debug = [unstripped, *kernel_debug]
         if init:
             debug += self._place(_kernel_part(plan), init[0], f"{folder}/debug/init")
         manifest = self._step(
@@ -249,11 +251,14 @@ class Declarer:
 
     # Kernels
 
-    def _kernel(self, plan: Plan, folder: str) -> tuple[Node, list[Node]]:
+    def _kernel(self, plan: Plan, folder: str) -> tuple[Node, list[Node], list[Node]]:
+        """The kernel, its modules, and what of it goes into `debug/`."""
+        if plan.kernel.recipe == "linux":
+            return self._linux(plan, folder)
         if plan.kernel.recipe != "debian":
             raise BuildError(
                 f"The kernel '{plan.kernel.name}' has the recipe '{plan.kernel.recipe}', which cannot be built yet.",
-                hint="The recipe that can be built: 'debian'.",
+                hint="The recipes that can be built: 'debian' and 'linux'.",
             )
         part = _kernel_part(plan)
         source = named_source(plan, plan.kernel.sources, f"kernel '{plan.kernel.name}'")
@@ -270,9 +275,31 @@ class Declarer:
             *(WantedModule(part=part, module=module) for module in plan.kernel.modules),
         )
         if not wanted:
-            return kernel[0], []
+            return kernel[0], [], []
         step = CollectModules(part=part, source=source, wanted=wanted)
-        return kernel[0], self._step(step, [], [f"{folder}/parts/modules.tar"])
+        return kernel[0], self._step(step, [], [f"{folder}/parts/modules.tar"]), []
+
+    def _linux(self, plan: Plan, folder: str) -> tuple[Node, list[Node], list[Node]]:
+        """A kernel of the plan's own configuration, which is built once for all plans that come to the same one."""
+        part = _kernel_part(plan)
+        source = named_source(plan, plan.kernel.sources, f"kernel '{plan.kernel.name}'")
+        base = f"{plan.kernel.directory}/{BASE_CONFIG}"
+        configure = Configure(part=part, source=source, tools=self.tools, base=base, asked=asked_by(plan))
+        key = hashlib.sha256(configure.signature().encode()).hexdigest()[:12]
+        shared = f"{PARTS}/kernel-{plan.kernel.name}/{key}"
+        config = self._once("config", configure, [self._file(base)], [f"{shared}/kernel.config"])
+        build = BuildKernel(part=part, source=source, tools=self.tools)
+        built = self._once(
+            shared,
+            build,
+            [*config, self._file(PROLOGUE)],
+            [f"{shared}/kernel", f"{shared}/bzImage", f"{shared}/vmlinux"],
+        )
+        kernel = self._place(part, built[0], f"{folder}/kernel")
+        debug = [
+            self._place(part, node, f"{folder}/debug/{Path(node.get_path()).name}")[0] for node in [*config, *built[1:]]
+        ]
+        return kernel[0], [], debug
 
 
 def check_program(plan: Plan) -> None:

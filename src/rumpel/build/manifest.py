@@ -17,18 +17,20 @@ from rumpel.resolve.plan import Frozen
 
 MANIFEST_SCHEMA = 1
 
+FileFormat = Literal["pvh", "bzimage", "cpio", "elf", "json", "text"]
+
 
 class ImageFile(Frozen, frozen=True):
     """One file of an image: `path` relative to the image's folder, `size` in bytes.
 
     `format` is `pvh` or `bzimage` for a kernel, `cpio` for a root filesystem, `elf` for a program with debugging
-    information, `json` for data.
+    information, `json` for data, `text` for a kernel's configuration.
     """
 
     path: str
     sha256: str
     size: int
-    format: Literal["pvh", "bzimage", "cpio", "elf", "json"]
+    format: FileFormat
 
 
 class Content(Frozen, frozen=True):
@@ -53,7 +55,8 @@ class ReplacedSource(Frozen, frozen=True):
 class Manifest(Frozen, frozen=True):
     """An image. `directory` is its folder relative to the project's root, with `/` between names.
 
-    `debug` are its programs with symbols, for backtraces; they are not part of what boots. `contents` is every entry
+    `debug` are its programs with symbols, for backtraces, and of a kernel that was built here its other forms; they are
+    not part of what boots. `contents` is every entry
     of the root filesystem.
     """
 
@@ -106,7 +109,7 @@ class WriteManifest(Step, frozen=True):
             kernel=_image_file(kernel, "kernel", kernel_format(kernel)),
             rootfs=_image_file(rootfs, "rootfs.cpio", "cpio"),
             plan=_image_file(plan, "plan.json", "json"),
-            debug=tuple(_image_file(path, f"debug/{path.name}", "elf") for path in debug),
+            debug=tuple(_image_file(path, f"debug/{path.name}", _debug_format(path)) for path in debug),
             contents=tuple(msgspec.json.decode(contents.read_bytes(), type=list[Content])),
             tools=self.tools,
             substitutions=self.substitutions,
@@ -144,7 +147,13 @@ class Place(Step, frozen=True):
             shutil.copyfile(sources[0], targets[0])
 
 
-def _image_file(path: Path, name: str, form: Literal["pvh", "bzimage", "cpio", "elf", "json"]) -> ImageFile:
+def _debug_format(path: Path) -> FileFormat:
+    if path.name == "bzImage":
+        return "bzimage"
+    return "text" if path.name == "kernel.config" else "elf"
+
+
+def _image_file(path: Path, name: str, form: FileFormat) -> ImageFile:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return ImageFile(path=name, sha256=digest, size=path.stat().st_size, format=form)

@@ -41,6 +41,12 @@ class BuildProgress:
             width = len(str(self.total))
             self._line(f"[{min(self._visited, self.total):{width}}/{self.total}] {verb} {subject}")
 
+    def advance(self, what: str, done: int, total: int) -> None:
+        """A long step is so far: shown in place on a terminal, and as a line for each tenth elsewhere."""
+        if self._in_place or (done and done * 10 // total != (done - 1) * 10 // total):
+            with self._lock:
+                self._line(f"{what} {done} of about {total}")
+
     def command(self, command: Sequence[str]) -> None:
         """A step runs a command; shown where everything is to be shown."""
         if self._verbose:

@@ -107,7 +107,13 @@ def open_session(root: Path, arguments: Sequence[tuple[str, str]], targets: Sequ
     progress = BuildProgress(sys.stdout, verbose=request.verbose)
     held = lock.hold(root / "build", progress.say)
     cache.prepare(places.build_cache_dir())
-    workspace = Workspace(root=root, others=others, unpack=unpacker(), show_command=progress.command)
+    workspace = Workspace(
+        root=root,
+        others=others,
+        unpack=unpacker(),
+        show_command=progress.command,
+        show_progress=progress.advance,
+    )
     return Session(root, request, progress, limit, held, workspace)
 
 

@@ -26,6 +26,7 @@ FIXED_ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "SOURCE_DATE_EPOCH": "157783680
 TOOL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _DEBIAN_PACKAGES = {
+    "gcc": "gcc",
     "x86_64-linux-gnu-gcc": "gcc",
     "x86_64-linux-gnu-ar": "binutils",
     "x86_64-linux-gnu-ld": "binutils",
@@ -34,6 +35,10 @@ _DEBIAN_PACKAGES = {
     "tclsh": "tcl",
     "lz4": "lz4",
     "zstd": "zstd",
+    "xz": "xz-utils",
+    "flex": "flex",
+    "bison": "bison",
+    "bc": "bc",
 }
 
 
@@ -59,13 +64,15 @@ class Workspace:
 
     `root` is the folder that holds `build/`; parts that it lacks are looked for in `others` (Rumpel's own folder,
     where the project is another one). `unpack` answers with the folder of an unpacked source, and may be called from
-    several threads.
+    several threads. `show_progress` shows how far a long step is: what it does, how many of it
+    are done, and about how many there are.
     """
 
     root: Path
     unpack: Callable[[Source], Path]
     others: tuple[Path, ...] = ()
     show_command: Callable[[Sequence[str]], None] = lambda command: None
+    show_progress: Callable[[str, int, int], None] = lambda what, done, total: None
 
     def locate(self, path: str) -> Path:
         """The absolute path of what a plan names relative to the root that holds it; it need not exist."""
