@@ -27,6 +27,11 @@ CFLAGS = [
     *("-ffunction-sections", "-fdata-sections", "-fstack-protector-strong", "-mstack-protector-guard=global", "-fcf-protection=none"),
     *("-fno-delete-null-pointer-checks", "-fno-jump-tables", "-ftrivial-auto-var-init=zero"),
 ]
+VDSO_FLAGS = [
+    *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-nostdlib", "-ffreestanding", "-fno-stack-protector"),
+    *("-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-Wl,-soname,linux-vdso.so.1", "-Wl,--hash-style=both"),
+    *("-Wl,--build-id=none", "-Wl,-z,noexecstack", "-Wl,--no-warn-rwx-segments"),
+]
 LDFLAGS = ["-nostdlib", "-static", "--gc-sections", "-z", "max-page-size=4096", "-z", "noexecstack", "--build-id=none", "--no-warn-rwx-segments"]
 
 
@@ -91,15 +96,12 @@ def main() -> None:
             run(["gcc", *flags, *INCLUDE, f"-I{objects_directory}", "-MD", "-MF", str(depends), "-c", str(source), "-o", str(target)])
         return target
 
-    vdso = NANO / "vdso/vdso.c"
-    if vdso.exists():
-        library = objects_directory / "vdso.so"
-        script = NANO / "vdso/vdso.ld"
-        if not library.exists() or library.stat().st_mtime < max(vdso.stat().st_mtime, script.stat().st_mtime):
-            run(["gcc", "-std=gnu11", "-Os", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-nostdlib", "-ffreestanding", "-fno-stack-protector",
-                 "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-Wl,-soname,linux-vdso.so.1", "-Wl,--hash-style=both", "-Wl,--build-id=none", "-Wl,-z,noexecstack",
-                 f"-Wl,-T,{script}", *INCLUDE, str(vdso), "-o", str(library)])  # fmt: skip
-            run(["strip", "--strip-all", str(library)])
+    library = objects_directory / "vdso.so"
+    parts = [NANO / "vdso" / name for name in ("vdso.c", "vdso.h", "vdso.ld")]
+    if not library.exists() or library.stat().st_mtime < max(part.stat().st_mtime for part in parts):
+        run(["gcc", *VDSO_FLAGS, f"-Wl,-T,{parts[2]}", str(parts[0]), "-o", str(library)])
+        run(["strip", "--strip-all", str(library)])
+    flags.append(f'-DVDSO="{library}"')
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         objects = [str(path) for path in pool.map(compile_one, files)]
 

@@ -28,6 +28,9 @@ void kernel_timer(void);
 /* About to return to the program from a system call, trap or interrupt: scheduling, signals. May block. */
 void kernel_return_to_user(struct hal_frame *frame);
 
+/* A line from the host on the control channel. Interrupt context. */
+void kernel_control(const char *line);
+
 /* More for a crash report: what ran and the last system calls, by hal_panic()'s printing function. */
 void kernel_crash_report(void (*print)(const char *format, ...) HAL_PRINTF(1, 2));
 

@@ -115,6 +115,7 @@ void pvh_main(void) {
     read_start_info();
     pvh_apic_init();
     pvh_clock_init();
+    pvh_serial_control_input();
     kernel_main();
 }
 

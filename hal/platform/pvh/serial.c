@@ -3,12 +3,14 @@
  * PC16550D data sheet; QEMU docs/specs/fw_cfg.rst.
  */
 #include "hal/boot.h"
+#include "hal/kernel.h"
 #include "hal/log.h"
 #include "hal/string.h"
 #include "pvh.h"
 
 #define CONSOLE 0x3f8
 #define CONTROL 0x2f8
+#define CONTROL_LINE 3
 #define FIFO_SIZE 16
 #define WAIT_ROUNDS 1000000
 #define FW_CFG_SELECT 0x510
@@ -60,6 +62,32 @@ void hal_control_send(const char *line) {
         return;
     uart_write(CONTROL, line, strlen(line));
     uart_write(CONTROL, "\n", 1);
+}
+
+/* What the host sends, a line at a time; a line that is too long is dropped as a whole. */
+static void control_interrupt(void *context) {
+    static char line[256];
+    static size_t length;
+    (void)context;
+    while (inb(CONTROL + 5) & 1) {
+        char c = (char)inb(CONTROL);
+        if (c != '\n') {
+            if (length < sizeof line)
+                line[length] = c;
+            length += length < sizeof line;
+            continue;
+        }
+        if (length < sizeof line) {
+            line[length] = '\0';
+            kernel_control(line);
+        }
+        length = 0;
+    }
+}
+
+void pvh_serial_control_input(void) {
+    if (present[1] && hal_irq_connect(CONTROL_LINE, false, (struct hal_irq){control_interrupt, NULL}) == 0)
+        outb(CONTROL + 1, 1); /* tell of received bytes */
 }
 
 HAL_NORETURN void hal_exit(void) {

@@ -14,6 +14,7 @@
 #include "nano/process.h"
 #include "nano/random.h"
 #include "nano/settings.h"
+#include "nano/signal.h"
 #include "nano/thread.h"
 #include "nano/vdso.h"
 #include "nano/vfs.h"
@@ -177,4 +178,11 @@ void program_start(void) {
     process.threads = 1;
     hal_control_send("start");
     thread_wake(thread);
+}
+
+void kernel_control(const char *line) {
+    if (strcmp(line, "stop") != 0)
+        return;
+    struct siginfo info = {.signo = SIGTERM, .code = 0x80}; /* SI_KERNEL */
+    signal_send_program(&info);
 }

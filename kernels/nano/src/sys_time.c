@@ -9,6 +9,7 @@
 #include "nano/sys_time.h"
 #include "nano/thread.h"
 #include "nano/user.h"
+#include "nano/vdso.h"
 #include "nano/vfs.h"
 
 #define NS 1000000000
@@ -91,8 +92,10 @@ static int64_t sys_clock_settime(const uint64_t *a) {
     if (a[0] != CLOCK_REALTIME)
         return -EINVAL;
     int64_t status = time_from_user(a[1], &ns);
-    if (status == 0)
+    if (status == 0) {
         process.clock_offset += (int64_t)ns - vfs_now();
+        vdso_update();
+    }
     return status;
 }
 SYSCALL(227, clock_settime, sys_clock_settime, time);

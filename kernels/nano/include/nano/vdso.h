@@ -9,4 +9,7 @@
 /* Maps it and its page of data into the program; process.vdso says where. */
 void vdso_map(void);
 
+/* After the wall clock was set. */
+void vdso_update(void);
+
 #endif

@@ -1,0 +1,200 @@
+/*
+ * The network at boot: lwIP, its timer, the address from the setting `net`.
+ */
+#include "hal/boot.h"
+#include "hal/clock.h"
+#include "hal/driver.h"
+#include "hal/string.h"
+#include "lwip/dhcp.h"
+#include "lwip/ethip6.h"
+#include "lwip/init.h"
+#include "lwip/netif.h"
+#include "lwip/pbuf.h"
+#include "lwip/sys.h"
+#include "lwip/timeouts.h"
+#include "nano/errno.h"
+#include "nano/file.h"
+#include "nano/init.h"
+#include "nano/print.h"
+#include "nano/process.h"
+#include "nano/program.h"
+#include "nano/settings.h"
+#include "nano/thread.h"
+#include "nano/timer.h"
+#include "nano/vfs.h"
+#include "nano/work.h"
+#include "net/net.h"
+
+#define NS_PER_MS 1000000u
+#define DHCP_DEADLINE_NS 30000000000ull
+#define DHCP_DNS_SERVERS 6
+
+static struct timer timer;
+static uint32_t name_server; /* network byte order; 0: none */
+static bool ready;
+
+u32_t sys_now(void) {
+    return (u32_t)(hal_clock_monotonic() / NS_PER_MS);
+}
+
+static void settle(struct work *work) {
+    (void)work;
+    netif_poll_all();
+    net_device_flush();
+    u32_t sleep = sys_timeouts_sleeptime();
+    if (sleep == SYS_TIMEOUTS_SLEEPTIME_INFINITE) {
+        timer_cancel(&timer);
+        return;
+    }
+    /* A timer that is due a little early only costs an interrupt; each change would cost more. */
+    uint64_t deadline = deadline_after((uint64_t)sleep * NS_PER_MS);
+    if (!timer_armed(&timer) || timer.deadline > deadline + NS_PER_MS)
+        timer_arm(&timer, deadline + NS_PER_MS / 2);
+}
+static struct work settling = {.run = settle};
+
+void net_settle(void) {
+    work_schedule(&settling);
+}
+
+static void run_timeouts(struct work *work) {
+    (void)work;
+    sys_check_timeouts();
+    net_settle();
+}
+static struct work timeouts = {.run = run_timeouts};
+
+static void expired(struct timer *which) {
+    (void)which;
+    /* What the device has sent and received comes first: a segment that was acknowledged is not sent again. */
+    net_device_poll();
+    work_schedule(&timeouts);
+}
+
+void net_dhcp_option(uint8_t option, uint8_t length, struct pbuf *message, uint16_t offset) {
+    if (option == DHCP_DNS_SERVERS && length >= 4)
+        pbuf_copy_partial(message, &name_server, 4, offset);
+}
+
+static void write_file(const char *path, const char *text) {
+    struct file *file;
+    int64_t status = vfs_open(NULL, path, O_WRONLY | O_CREAT | O_TRUNC, 0644, &file);
+    if (status == 0) {
+        struct iter iter;
+        struct segment segment;
+        iter_init_kernel(&iter, &segment, (void *)(uintptr_t)text, strlen(text));
+        status = file_write(file, &iter);
+        file_put(file);
+    }
+    if (status < 0 && status != -EROFS)
+        kprintf("nano: The file '%s' could not be written (error %d).\n", path, (int)-status);
+}
+
+static void write_names(void) {
+    char text[192], address[16];
+    struct file *file;
+    if (vfs_open(NULL, "/etc/hosts", O_RDONLY, 0, &file) == 0) {
+        file_put(file);
+    } else {
+        hal_format(text, sizeof text, "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n", process.hostname);
+        write_file("/etc/hosts", text);
+    }
+    if (name_server) {
+        ip4_addr_t server = {name_server};
+        hal_format(text, sizeof text, "nameserver %s\n", ip4addr_ntoa_r(&server, address, sizeof address));
+        write_file("/etc/resolv.conf", text);
+    }
+}
+
+static bool leased(void) {
+    return dhcp_supplied_address(net_device_netif());
+}
+
+static void wait_for_lease(void) {
+    uint64_t deadline = deadline_after(DHCP_DEADLINE_NS);
+    while (!leased()) {
+        if (hal_clock_monotonic() >= deadline)
+            program_fail("No DHCP server answered within 30 s.");
+        /* lwIP's works run while this thread sleeps; a tenth of a second is short against the server's answer. */
+        thread_block(deadline_after(NS_PER_MS * 10u), false);
+    }
+}
+
+/* One dotted address up to `end`, which may be any character but a digit or a dot. False: it is none. */
+static bool parse_address(const char **text, ip4_addr_t *address) {
+    uint32_t value = 0;
+    const char *at = *text;
+    for (unsigned part = 0; part < 4; part++) {
+        unsigned number = 0, digits = 0;
+        for (; *at >= '0' && *at <= '9' && digits < 3; at++, digits++)
+            number = number * 10 + (unsigned)(*at - '0');
+        if (digits == 0 || number > 255 || (part < 3 && *at++ != '.'))
+            return false;
+        value = value << 8 | number;
+    }
+    *text = at;
+    address->addr = lwip_htonl(value);
+    return true;
+}
+
+static bool parse_static(const char *text, ip4_addr_t *address, ip4_addr_t *mask, ip4_addr_t *gateway) {
+    ip4_addr_t server = {0};
+    unsigned bits = 0, digits = 0;
+    if (!parse_address(&text, address) || *text++ != '/')
+        return false;
+    for (; *text >= '0' && *text <= '9' && digits < 2; text++, digits++)
+        bits = bits * 10 + (unsigned)(*text - '0');
+    if (digits == 0 || bits > 32)
+        return false;
+    mask->addr = lwip_htonl(bits ? UINT32_MAX << (32 - bits) : 0);
+    if (*text++ != ',' || (*text != ',' && !parse_address(&text, gateway)))
+        return false;
+    if (*text++ != ',' || (*text && !parse_address(&text, &server)) || *text)
+        return false;
+    name_server = server.addr;
+    return true;
+}
+
+static void start_stack(void) {
+    if (ready)
+        return;
+    ready = true;
+    timer_init(&timer, expired);
+    lwip_init();
+    /* Packets to ourselves never meet a wire: nothing to sum. */
+    NETIF_SET_CHECKSUM_CTRL(netif_get_by_index(1), NETIF_CHECKSUM_DISABLE_ALL);
+    net_settle();
+}
+
+static void set_up(void) {
+    const char *net = settings_get("net");
+    start_stack();
+    if (!net) {
+        write_names();
+        return;
+    }
+    struct hal_net *device = hal_net_first();
+    if (!device)
+        program_fail("The setting 'net' asks for a network, but there is no network device.");
+    ip4_addr_t address = {0}, mask = {0}, gateway = {0};
+    bool dhcp = strcmp(net, "dhcp") == 0;
+    if (!dhcp && (strncmp(net, "static,", 7) != 0 || !parse_static(net + 7, &address, &mask, &gateway)))
+        program_fail("The setting 'net' is '%.80s'; it must be 'dhcp' or 'static,ADDRESS/BITS,GATEWAY,NAMESERVER'.", net);
+    if (!net_device_attach(device))
+        program_fail("The network device could not be set up: there is no memory for it.");
+    struct netif *netif = net_device_netif();
+    netif_set_hostname(netif, process.hostname);
+    netif_create_ip6_linklocal_address(netif, 1);
+    netif_set_ip6_autoconfig_enabled(netif, 1);
+    if (dhcp) {
+        if (dhcp_start(netif) != ERR_OK)
+            program_fail("DHCP could not be started: there is no memory for it.");
+        net_settle();
+        wait_for_lease();
+    } else {
+        netif_set_addr(netif, &address, &mask, &gateway);
+        net_settle();
+    }
+    write_names();
+}
+INITCALL(INIT_FILES, set_up);
