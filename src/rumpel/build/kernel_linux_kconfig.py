@@ -229,7 +229,7 @@ class _Expression:
             return token[1:-1]
         if token in ("y", "m", "n") or not re.fullmatch(r"\w+", token) or token.isdigit():
             return token
-        return self._values.get(token, "n")
+        return self._values.get(token, "n").strip('"')
 
 
 def _compare(left: str, operator: str, right: str) -> bool:
