@@ -28,6 +28,7 @@ def explain(plan: Plan) -> str:
         _kernel(plan),
         _drivers(plan),
         _components(plan),
+        _root(plan),
         *_volumes(plan),
         *_ports(plan),
         _Branch(f"ready {_ready(plan.ready)}"),
@@ -72,9 +73,18 @@ def _components(plan: Plan) -> _Branch:
 def _component(plan: Plan, component: Component) -> _Branch:
     notes = _why(plan, f"component/{component.name}")
     if component.entry:
-        notes.append(f"runs as {component.entry}")
+        notes.append(f"runs as {component.entry}" + (f", by {component.runtime}" if component.runtime else ""))
+    if component.packages is not None:
+        notes += [f"takes {pattern} from its packages" for pattern in component.packages.files]
+        notes += [f"loads {library} while it runs" for library in component.packages.libraries]
+        notes += [f"puts {module.path} into {component.packages.folder}" for module in component.packages.modules]
     notes += [f"puts {file.source} at {file.target}" for file in component.files]
     return _Branch(f"{component.role} {component.name}: {component.summary}", notes)
+
+
+def _root(plan: Plan) -> _Branch:
+    where = "on a compressed read-only disk (erofs)" if plan.root.kind == "disk" else "in memory (initramfs)"
+    return _Branch(f"root filesystem {where}", [plan.root.because] if plan.root.because else [])
 
 
 def _volumes(plan: Plan) -> list[_Branch]:

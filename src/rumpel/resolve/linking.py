@@ -99,8 +99,8 @@ def _check_libraries(composition: Composition, program: Component, listed: list[
     libraries = [part for part in listed if part.role == "library"]
     if libraries and program.kind != "c":
         raise ResolveError(
-            f"{composition.components[0].location}: the component '{libraries[0].name}' is linked into programs of kind "
-            f"'c', but the program '{program.name}' of '{composition.name}' is of kind '{program.kind}'.",
+            f"{composition.components[0].location}: the component '{libraries[0].name}' is linked into programs of "
+            f"kind 'c', but the program '{program.name}' of '{composition.name}' is of kind '{program.kind}'.",
             hint=f"Remove '{libraries[0].name}' from 'components'.",
             parts=[f"component/{libraries[0].name}", f"component/{program.name}"],
         )
