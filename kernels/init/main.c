@@ -6,6 +6,7 @@
 #include "mounts.h"
 #include "network.h"
 #include "report.h"
+#include "secrets.h"
 #include "settings.h"
 #include "supervise.h"
 #include "system.h"
@@ -89,6 +90,7 @@ int main(void)
         fail("The filesystem 'devtmpfs' could not be mounted at '/dev': %s.", strerror(error));
     mount_memory();
     read_settings();
+    write_secrets(&settings);
     load_modules();
     seed_random();
     set_up_system(&settings);

@@ -248,8 +248,59 @@ static bool set_environment(struct settings *settings, struct source *source, co
     return true;
 }
 
+static bool is_secret_name(const char *name, size_t length)
+{
+    if (length == 0 || length > SETTINGS_SECRET_NAME || name[0] == '.' || name[0] == '-')
+        return false;
+    for (size_t i = 0; i < length; i++)
+        if (!is_name_byte(name[i]) && name[i] != '.' && name[i] != '_')
+            return false;
+    return true;
+}
+
+/* No sentence shows the value. */
+static bool set_secret(struct settings *settings, struct source *source, char *value)
+{
+    char *equals = strchr(value, '=');
+    size_t at = 0;
+
+    if (equals == NULL || !is_secret_name(value, (size_t)(equals - value)))
+        return wrong(source, "secret", "...", "it must be 'NAME=VALUE', the name of letters, digits, '.', '_' and '-'");
+    *equals = '\0';
+    while (at < settings->secret_count && strcmp(settings->secrets[at].name, value) != 0)
+        at++;
+    if (at == SETTINGS_SECRETS)
+        return wrong(source, "secret", "...", "there are more than 64 secrets");
+    if (at == settings->secret_count)
+        settings->secret_count++;
+    memcpy(settings->secrets[at].name, value, (size_t)(equals - value) + 1);
+    settings->secrets[at].value = equals + 1;
+    return true;
+}
+
+/* Forgets a group, so that a source can say "none". */
+static bool clear(struct settings *settings, struct source *source, const char *value)
+{
+    unsigned group = strcmp(value, "arg") == 0 ? SEEN_ARGUMENT : strcmp(value, "volume") == 0 ? SEEN_VOLUME : 0;
+
+    if (group == 0)
+        return wrong(source, "clear", value, "it must be 'arg' or 'volume'");
+    if (source->seen & group)
+        return wrong(source, "clear", value, "it must stand once, before the records of that key");
+    source->seen |= group;
+    if (group == SEEN_ARGUMENT)
+        settings->argument_count = 0;
+    else
+        settings->volume_count = 0;
+    return true;
+}
+
 static bool set(struct settings *settings, struct source *source, const char *key, char *value)
 {
+    if (strcmp(key, "clear") == 0)
+        return clear(settings, source, value);
+    if (strcmp(key, "secret") == 0)
+        return set_secret(settings, source, value);
     if (strcmp(key, "arg") == 0)
         return add_argument(settings, source, value);
     if (strcmp(key, "env") == 0)

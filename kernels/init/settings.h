@@ -14,6 +14,8 @@ enum {
     SETTINGS_ARGUMENTS = 1024,
     SETTINGS_ENVIRONMENT = 1024,
     SETTINGS_VOLUMES = 32,
+    SETTINGS_SECRETS = 64,
+    SETTINGS_SECRET_NAME = 64, /* the longest name of a secret */
     SETTINGS_SERIAL = 20,  /* VIRTIO_BLK_ID_BYTES, virtio 1.1 section 5.2.6 */
     SETTINGS_HOSTNAME = 64, /* __NEW_UTS_LEN */
     SETTINGS_ERROR = 256,
@@ -25,6 +27,12 @@ struct settings_volume {
     char serial[SETTINGS_SERIAL + 1];
     const char *mount; /* absolute, no '..' */
     bool read_only;
+};
+
+/* A file for the program, `name` in /run/secrets. `value` lies in the records and may be overwritten. */
+struct settings_secret {
+    char name[SETTINGS_SECRET_NAME + 1];
+    char *value;
 };
 
 /* Addresses are in host byte order; 0 stands for "none". Strings point into the buffers given to settings_merge. */
@@ -41,6 +49,8 @@ struct settings {
     struct settings_volume volumes[SETTINGS_VOLUMES];
     size_t volume_count;
     int64_t clock; /* seconds to add to the wall clock */
+    struct settings_secret secrets[SETTINGS_SECRETS];
+    size_t secret_count;
 };
 
 /* Merges the `size` bytes of records at `records` over what `settings` holds (all zero bytes at first). `records` is

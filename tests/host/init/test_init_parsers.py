@@ -124,11 +124,56 @@ VOLUME = "The setting 'volume' of the image is '{}': {}."
             records("volume=d,/d,ext4,rw", "volume=d,/e,ext4,rw"),
             VOLUME.format("d,/e,ext4,rw", "its serial or mount point is taken by a volume before it"),
         ),
+        (
+            records("arg=x", "clear=arg"),
+            "The setting 'clear' of the image is 'arg': it must stand once, before the records of that key.",
+        ),
+        (
+            records("clear=volume", "clear=volume"),
+            "The setting 'clear' of the image is 'volume': it must stand once, before the records of that key.",
+        ),
+        (records("clear=env"), "The setting 'clear' of the image is 'env': it must be 'arg' or 'volume'."),
+        *(
+            (
+                records(bad),
+                "The setting 'secret' of the image is '...': it must be 'NAME=VALUE', the name of letters, digits, "
+                "'.', '_' and '-'.",
+            )
+            for bad in (
+                "secret=hunter2",
+                "secret==hunter2",
+                "secret=../x=hunter2",
+                "secret=.x=y",
+                f"secret={'n' * 65}=y",
+            )
+        ),
         (records("program=/p") + b"arg=" + b"x" * 65536 + b"\0", "The settings of the image are larger than 64 KiB."),
     ],
 )
 def test_a_wrong_setting_is_named_with_the_reason(run: Run, bad: bytes, words: str) -> None:
     assert run("settings", bad) == words + "\n"
+
+
+def test_the_host_can_say_that_there_are_no_arguments_and_no_volumes(run: Run) -> None:
+    image = records("program=/p", "arg=a", "arg=b", "volume=d,/d,ext4,rw", "env=A=1")
+    assert run("settings", image, records("clear=arg", "clear=volume")) == "program /p\nenv A=1\n"
+    assert "arg c\n" in run("settings", image, records("clear=arg", "arg=c"))
+
+
+def test_secrets_are_taken_whole_and_the_last_of_a_name_counts(run: Run) -> None:
+    host = records("secret=token=a=b\nc ", "secret=empty=", "secret=token=second", f"secret={'n' * 64}=long")
+    assert run("settings", records("program=/p"), host).splitlines() == [
+        "program /p", "secret token is second", "secret empty is ", f"secret {'n' * 64} is long",
+    ]  # fmt: skip
+    assert "secret token is a=b\nc \n" in run("settings", records("program=/p", "secret=token=a=b\nc "))
+
+
+def test_more_secrets_than_there_is_room_for_are_refused(run: Run) -> None:
+    fits = records("program=/p", *[f"secret=s{number}=x" for number in range(64)])
+    assert run("settings", fits).count("secret ") == 64
+    assert run("settings", fits, records("secret=one-more=x")) == (
+        "The setting 'secret' of the host is '...': there are more than 64 secrets.\n"
+    )
 
 
 def test_more_arguments_than_there_is_room_for_are_refused(run: Run) -> None:
