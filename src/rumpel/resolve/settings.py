@@ -23,7 +23,7 @@ SETTINGS_SCHEMA = 1
 MAX_SETTINGS_BYTES = 64 * 1024
 MAX_CLOCK = 100 * 366 * 86400  # a century either way, in seconds
 
-SETTINGS_KEYS = ("schema", "clear", "program", "arg", "env", "hostname", "net", "volume", "clock", "secret")
+SETTINGS_KEYS = ("schema", "clear", "program", "arg", "env", "hostname", "net", "volume", "clock", "secret", "root")
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
@@ -127,9 +127,13 @@ def settings_of(plan: Plan, overrides: StartSettings | None = None) -> tuple[Rec
     if plan.volumes and not run.volumes:
         records.append(Record(key="clear", value="volume"))
     program = next((component for component in plan.components if component.role == "program"), None)
+    arguments = settings.arguments
     if program is not None:
-        records.append(Record(key="program", value=program.entry))
-    records += [Record(key="arg", value=argument) for argument in settings.arguments]
+        runtime = next((each for each in plan.components if each.name == program.runtime), None)
+        records.append(Record(key="program", value=program.entry if runtime is None else runtime.entry))
+        if runtime is not None:
+            arguments = (*runtime.arguments, program.entry, *arguments)
+    records += [Record(key="arg", value=argument) for argument in arguments]
     records += [Record(key="env", value=f"{name}={value}") for name, value in settings.environment]
     records.append(Record(key="hostname", value=settings.hostname))
     if _has_network(plan):
@@ -138,6 +142,8 @@ def settings_of(plan: Plan, overrides: StartSettings | None = None) -> tuple[Rec
     for volume in run.volumes:
         access = "ro" if volume.read_only else "rw"
         records.append(Record(key="volume", value=f"{volume.serial},{volume.mount},ext4,{access}"))
+    if plan.root.kind == "disk":
+        records.append(Record(key="root", value=f"{plan.root.serial},erofs"))
     if asked.clock is not None:
         records.append(Record(key="clock", value=str(asked.clock)))
     for name, content in asked.secrets:
