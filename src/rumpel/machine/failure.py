@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
 from rumpel.errors import Evidence
 from rumpel.machine.running import Running
 
+# What Linux writes at a panic: kernel/panic.c.
+_PANIC = re.compile(r"Kernel panic - not syncing: (.*\S)")
 _RESET = "it reset or switched off the machine, as a kernel does after a panic"
 _REASONS = {
     "guest-reset": "it reset the machine, as a kernel does after a panic or a triple fault",
@@ -30,6 +33,9 @@ def end_message(running: Running) -> str:
     reason = next((str(event.data.get("reason")) for event in running.events if event.name == "SHUTDOWN"), "")
     if reason == "host-signal":
         return "QEMU was told to end by a signal from outside."
+    panic = _PANIC.findall(running.console.tail(400))
+    if panic:
+        return f"The guest's kernel panicked: {panic[-1].rstrip('.')}."
     if status is not None and status % 2:  # the exit port was written: QEMU's status is twice the value and one
         return "The guest ended the machine without saying how its program fared."
     return f"The guest crashed: {_REASONS.get(reason, _RESET)}."
