@@ -28,6 +28,8 @@ TRANSLATION_BUFFER_MIB = 64
 CPU_MODELS: Mapping[AcceleratorName, str] = {"tcg": "max,la57=off", "kvm": "host"}
 
 EXIT_PORT = 0x501
+# The block node that holds the memory of snapshots; no device of the guest stands before it.
+MEMORY_NODE = "memory"
 SETTINGS_NAME = "opt/rumpel/settings"
 
 
@@ -48,11 +50,21 @@ class ByHand:
 
 
 @dataclass(frozen=True)
+class Scratch:
+    """Files that are thrown away with the machine: `overlays` take what it writes to volumes (a qcow2 file by the
+    volume's name), `memory` holds the memory of snapshots."""
+
+    memory: str
+    overlays: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Launch:
     """What a command line depends on beside the plan.
 
     `memory` in MiB and `cpus` of 0 leave the plan's. `settings` is the fw_cfg file, `volumes` the image file of each
-    of the plan's volumes, `ports` the host ports asked for by port name (0: QEMU chooses).
+    of the plan's volumes, `ports` the host ports asked for by port name (0: QEMU chooses). With `scratch` the volumes'
+    images are only read, and the machine can be saved. `halted`: its CPUs wait for QMP `cont`.
     """
 
     kernel: str
@@ -67,6 +79,13 @@ class Launch:
     address: str = ""
     gateway: str = ""
     nameserver: str = ""
+    scratch: Scratch | None = None
+    halted: bool = False
+
+
+def volume_node(volume: str) -> str:
+    """The block node behind the device of a volume."""
+    return f"volume-{volume}"
 
 
 def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tuple[str, ...]:
@@ -97,6 +116,10 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
     volumes = {volume.name: volume for volume in plan.volumes}
     for number, device in enumerate(plan.devices):
         words += _device(plan, launch, device, number, volumes)
+    if launch.scratch is not None:
+        words += ["-blockdev", _qcow2(MEMORY_NODE, launch.scratch.memory)]
+    if launch.halted:
+        words += ["-S"]
     return tuple(words)
 
 
@@ -137,11 +160,17 @@ def _device(plan: Plan, launch: Launch, device: Device, number: int, volumes: Ma
             back = ["-netdev", _user_network(name, plan, launch)]
         case "volume":
             volume = volumes[device.volume]
-            name = f"volume-{volume.name}"
+            name = volume_node(volume.name)
             properties.setdefault("drive", name)
             if volume.serial:
                 properties.setdefault("serial", volume.serial)
-            back = ["-blockdev", _block(name, launch.volumes[volume.name], volume)]
+            overlay = launch.scratch.overlays.get(volume.name) if launch.scratch is not None else None
+            if overlay is None:
+                back = ["-blockdev", _block(name, launch.volumes[volume.name], volume)]
+            else:
+                # An error of the disk reaches the guest, whatever it is; a full disk would else stop the machine.
+                properties |= {"werror": "report", "rerror": "report"}
+                back = ["-blockdev", _overlaid(name, launch.volumes[volume.name], overlay)]
     return [*back, "-device", _joined(device.model, tuple(properties.items()))]
 
 
@@ -155,15 +184,26 @@ def _block(name: str, path: str, volume: Volume) -> str:
     )
 
 
+def _overlaid(name: str, path: str, overlay: str) -> str:
+    """A volume whose image is only read."""
+    below = f"backing.driver=raw,backing.read-only=on,backing.file.driver=file,backing.file.filename={_escaped(path)}"
+    return f"{_qcow2(name, overlay)},discard=unmap,{below}"
+
+
+def _qcow2(name: str, path: str) -> str:
+    """What is flushed goes to the host's page cache: it outlives QEMU, which is all that such a file has to."""
+    return f"node-name={name},driver=qcow2,cache.no-flush=on,file.driver=file,file.filename={_escaped(path)}"
+
+
 def _user_network(name: str, plan: Plan, launch: Launch) -> str:
     settings = plan.settings
-    address = launch.address or settings.address
+    address = settings.address
     words = [f"user,id={name}"]
     guest = ""
     if address != "dhcp":
         interface = ipaddress.IPv4Interface(address)
         guest = str(interface.ip)
-        words += _network(interface, launch, settings)
+        words += _network(interface, settings)
     # Only the first network device carries the program's ports.
     first = next(device for device in plan.devices if device.backend == "net-user")
     if plan.devices[int(name.removeprefix("net"))] is first:
@@ -171,9 +211,8 @@ def _user_network(name: str, plan: Plan, launch: Launch) -> str:
     return ",".join(words)
 
 
-def _network(interface: ipaddress.IPv4Interface, launch: Launch, settings: Settings) -> list[str]:
-    gateway = launch.gateway or settings.gateway
-    nameserver = launch.nameserver or settings.nameserver
+def _network(interface: ipaddress.IPv4Interface, settings: Settings) -> list[str]:
+    gateway, nameserver = settings.gateway, settings.nameserver
     words = [f"net={interface.network}"]
     if gateway:
         words.append(f"host={gateway}")

@@ -23,10 +23,12 @@ KEEP = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Found:
-    """A match on the console: its text, its groups, and the position behind it (bytes since the first byte)."""
+    """A match on the console: its text, its groups, where it begins and the position behind it (bytes since the first
+    byte)."""
 
     text: str
     groups: tuple[str | None, ...]
+    begin: int
     end: int
 
 
@@ -37,6 +39,15 @@ class ConsoleTimeoutError(Exception):
         super().__init__(f"'{pattern}' did not appear on the console within {timeout:g} s")
         self.pattern = pattern
         self.timeout = timeout
+
+
+class ConsoleFailError(Exception):
+    """`text` appeared, which matches the pattern that means failure. For callers inside this room."""
+
+    def __init__(self, pattern: str, text: str) -> None:
+        super().__init__(f"'{pattern}' appeared on the console: {text}")
+        self.pattern = pattern
+        self.text = text
 
 
 class Console:
@@ -106,14 +117,21 @@ class Console:
         return "\n".join(_decoded(recent).splitlines()[-lines:])
 
     def wait_for(
-        self, pattern: str, timeout: float = 60.0, *, since: int = 0, watch: Callable[[], None] | None = None
+        self,
+        pattern: str,
+        timeout: float = 60.0,
+        *,
+        since: int = 0,
+        fail: str = "",
+        watch: Callable[[], None] | None = None,
     ) -> Found:
         """The first match of the regular expression behind position `since`; `^` and `$` are ends of lines.
 
-        `watch` is called while waiting, without any lock held, and may raise to end it. Raises
-        ConsoleTimeoutError after `timeout` seconds.
+        `watch` is called while waiting, without any lock held, and may raise to end it. Raises ConsoleFailError where
+        the expression `fail` matches first, ConsoleTimeoutError after `timeout` seconds.
         """
         compiled = re.compile(pattern.encode(), re.MULTILINE)
+        failing = re.compile(fail.encode(), re.MULTILINE) if fail else None
         deadline = time.monotonic() + timeout
         searched = since
         while True:
@@ -124,7 +142,11 @@ class Console:
             except Exception as error:
                 over = error
             with self._changed:  # what came before the end counts: search after looking
-                found, searched = self._search(compiled, since, searched)
+                start = searched
+                found, searched = self._search(compiled, since, start)
+                failed = None if failing is None else self._search(failing, since, start)[0]
+                if failed is not None and (found is None or failed.begin < found.begin):
+                    raise ConsoleFailError(fail, failed.text)
                 if found is not None:
                     return found
                 if over is not None:
@@ -141,7 +163,8 @@ class Console:
         if match is None:
             return None, end
         groups = tuple(None if group is None else _decoded(group) for group in match.groups())
-        return Found(_decoded(match.group()), groups, match.end() + self._dropped), end
+        begin, stop = match.start() + self._dropped, match.end() + self._dropped
+        return Found(_decoded(match.group()), groups, begin, stop), end
 
 
 def _decoded(data: bytes | bytearray) -> str:

@@ -30,6 +30,12 @@ class ControlReader:
         self._line = bytearray()
         self._dropping = False
 
+    def begin_again(self, report: Report) -> None:
+        """The guest is another one now, which has reported so much; half a line of the old one is dropped."""
+        self.report = report
+        self._line.clear()
+        self._dropping = False
+
     def feed(self, data: bytes) -> None:
         *complete, rest = data.replace(b"\r", b"").split(b"\n")
         for piece in complete:

@@ -16,7 +16,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,14 +28,16 @@ from rumpel.machine import failure, ready
 from rumpel.machine.accelerator import Asked, Choice, choose_accelerator
 from rumpel.machine.command import DEFAULT_QEMU, ByHand, Inherited, Launch, pasteable, qemu_command
 from rumpel.machine.console import Console, ConsoleTimeoutError, Found
+from rumpel.machine.memory import check_memory
 from rumpel.machine.monitor import Event, MonitorClosedError
 from rumpel.machine.ports import guest_took_connection, parse_forwards, refused_port
 from rumpel.machine.process import find_qemu, start_time_of
 from rumpel.machine.registry import Claim, Record, Stopped, instance_directory, owner_socket
 from rumpel.machine.running import Running
+from rumpel.machine.snapshots import make_scratch
 from rumpel.machine.volumes import Place, ensure_volume, take_volumes
 from rumpel.resolve.plan import Frozen, Plan
-from rumpel.resolve.settings import StartSettings, encode_settings, settings_of
+from rumpel.resolve.settings import StartSettings, at_start, encode_settings, settings_of
 
 if TYPE_CHECKING:
     from rumpel.build.manifest import Manifest
@@ -64,7 +66,9 @@ class Options(Frozen, frozen=True, kw_only=True):
 
     `name`: the instance's name (the composition's); `ports`: host port by port name (0: QEMU chooses); `memory` in
     MiB; `volumes`: a folder for the volumes' images instead of the one in the state folder; `ready_timeout` and
-    `stop_timeout` in seconds; `qemu`: QEMU's program.
+    `stop_timeout` in seconds; `qemu`: QEMU's program. `directory`: a folder for the instance instead of the one in the
+    state folder; nobody else finds it by its name. `scratch`: a folder; what the machine writes to volumes is kept
+    there and not in their images, and its state can be saved. `halted`: it waits for QMP `cont`.
     """
 
     name: str = ""
@@ -77,6 +81,9 @@ class Options(Frozen, frozen=True, kw_only=True):
     ready_timeout: float = 0.0
     stop_timeout: float = 10.0
     qemu: str = DEFAULT_QEMU
+    directory: str = ""
+    scratch: str = ""
+    halted: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,11 +101,11 @@ def print_command(plan: Plan, image: Image, options: Options) -> str:
 
     The files that the line names are made where they are missing: the settings and the volumes.
     """
-    _check_ports(plan, options)
+    encoded, plan = _checked(plan, image, options)
     directory = instance_directory(options.name or plan.composition)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings = directory / "settings.by-hand"
-    _write_settings(settings, plan, options)
+    _write_settings(settings, encoded)
     place = _place(plan, image, options)
     volumes = {volume.name: str(ensure_volume(volume, place)) for volume in plan.volumes}
     qemu = find_qemu(options.qemu)
@@ -121,21 +128,32 @@ def launch(plan: Plan, image: Image, options: Options) -> Instance:
     """Start the machine and return at once, its ports known.
 
     Raises InstanceError (the name is taken), VolumeError, HostError (QEMU missing, a port in use), UsageError
-    (a port that the plan does not have), MachineError (QEMU ended at once).
+    (what was asked for does not fit the plan, or the image not into the memory), MachineError (QEMU ended at once).
     """
-    _check_ports(plan, options)
+    confidential = bool(options.settings.secrets)
+    as_built = plan
+    encoded, plan = _checked(plan, image, options)
     qemu = find_qemu(options.qemu)
     choice = choose_accelerator(options.accelerator, qemu)
     with contextlib.ExitStack() as undo:
-        claim = Claim(options.name or plan.composition)
+        claim = Claim(options.name or plan.composition, Path(options.directory) if options.directory else None)
         undo.callback(claim.release)
         settings = claim.directory / "settings"
-        _write_settings(settings, plan, options)
-        taken = take_volumes(plan, _place(plan, image, options), undo)
+        _write_settings(settings, encoded)
+        if confidential:  # whatever happens before QEMU has read it
+            undo.callback(settings.unlink, missing_ok=True)
+        taken, remarks = take_volumes(plan, _place(plan, image, options), undo)
         volumes = {name: str(path) for name, path in taken.items()}
         how = _launch(image, options, qemu, choice, settings, volumes)
+        if options.scratch:
+            written = {volume.name: taken[volume.name] for volume in plan.volumes if not volume.read_only}
+            how = replace(how, scratch=make_scratch(Path(options.scratch), written))
         instance = Instance(plan, options, how, choice, claim, undo.pop_all())
     try:
+        instance.remarks = remarks
+        instance._update(remarks=remarks)
+        if confidential:
+            instance._forget_secrets(settings, as_built)
         instance._learn_ports()
     except BaseException:
         instance.close()
@@ -154,11 +172,12 @@ class Instance:
         self.accelerator = choice
         self.directory = claim.directory
         self.ports: dict[str, int] = {}
+        self.scratch = how.scratch
         self._options = options
         self._claim = claim
         self._held = held
         self._stopped: Stopped | None = None
-        self._by_hand = pasteable(qemu_command(plan, how, ByHand()))
+        self._by_hand = pasteable(qemu_command(plan, replace(how, scratch=None, halted=False), ByHand()))
         self._record = Record(
             name=self.name, composition=plan.composition, kernel=plan.kernel.name, machine=plan.machine.name,
             accelerator=choice.name, state="starting", started=time.time(), owner=os.getpid(),
@@ -183,6 +202,11 @@ class Instance:
     def pid(self) -> int:
         """QEMU's process id."""
         return self._running.process.pid
+
+    @property
+    def running(self) -> Running:
+        """QEMU and its channels."""
+        return self._running
 
     @property
     def console(self) -> Console:
@@ -224,7 +248,7 @@ class Instance:
             )
         except MonitorClosedError as error:
             if self._running.wait_end(2.0):
-                raise self._failed(failure.end_message(self._running)) from error
+                raise self.failed(failure.end_message(self._running)) from error
             raise
 
     def wait_ready(self, timeout: float | None = None) -> None:
@@ -260,7 +284,7 @@ class Instance:
             return self._running.console.wait_for(pattern, timeout, since=since, watch=self._watch)
         except ConsoleTimeoutError:
             message = f"No line of the console of '{self.name}' matched '{pattern}' within {timeout:g} s."
-            raise self._failed(message) from None
+            raise self.failed(message) from None
 
     def type_text(self, text: str) -> None:
         """Type on the guest's console."""
@@ -324,6 +348,13 @@ class Instance:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def _forget_secrets(self, settings: Path, plan: Plan) -> None:
+        """Once QEMU answers it has read the settings: the file stays for the line by hand, without the secrets."""
+        with contextlib.suppress(MachineError):  # whoever waits for the machine is told
+            self._running.monitor.execute("query-status")
+        open_words = msgspec.structs.replace(self._options.settings, secrets=())
+        _write_settings(settings, encode_settings(settings_of(plan, open_words)))
+
     def _learn_ports(self) -> None:
         if not self.plan.ports:
             return
@@ -379,9 +410,9 @@ class Instance:
         if self.plan.ready.kind == "exit" and report.status is not None:
             return
         if report.status is not None:
-            raise self._failed(f"The program ended with status {report.status} before the machine was ready.")
+            raise self.failed(f"The program ended with status {report.status} before the machine was ready.")
         self._judge()
-        raise self._failed(failure.end_message(running))
+        raise self.failed(failure.end_message(running))
 
     def _judge(self) -> int:
         """The program's exit status, or the error that the end was."""
@@ -392,12 +423,13 @@ class Instance:
             raise InstanceError(
                 f"The instance '{self.name}' was ended by force before its program had ended.", instance=self.name
             )
-        raise self._failed(failure.end_message(self._running))
+        raise self.failed(failure.end_message(self._running))
 
     def _late(self, limit: float, seen: str) -> MachineError:
-        return self._failed(f"The machine '{self.name}' was not ready within {limit:g} s: {seen}.")
+        return self.failed(f"The machine '{self.name}' was not ready within {limit:g} s: {seen}.")
 
-    def _failed(self, message: str) -> MachineError:
+    def failed(self, message: str) -> MachineError:
+        """The error that says `message`, with the evidence of now."""
         evidence = failure.evidence_of(self._running, self._by_hand, self.directory)
         return MachineError(message, hint=failure.hint_for(evidence), evidence=evidence)
 
@@ -425,25 +457,38 @@ class Instance:
         self._held.close()
 
 
+def _checked(plan: Plan, image: Image, options: Options) -> tuple[bytes, Plan]:
+    """The settings as bytes, and the plan as this start runs it; raises UsageError before anything is made."""
+    _check_ports(plan, options)
+    run = at_start(plan, options.settings)
+    encoded = encode_settings(settings_of(plan, options.settings))
+    rootfs = Path(image.rootfs) if image.rootfs else None
+    check_memory(plan, Path(image.kernel), rootfs, options.memory or plan.machine.memory)
+    return encoded, run
+
+
 def _place(plan: Plan, image: Image, options: Options) -> Place:
-    folder = Path(options.volumes).absolute() if options.volumes else None
-    return Place(options.name or plan.composition, folder, Path(image.project) if image.project else None)
+    asked = options.settings.volumes
+    return Place(
+        options.name or plan.composition,
+        Path(options.volumes).absolute() if options.volumes else None,
+        Path(image.project) if image.project else None,
+        files={volume.name: Path(volume.file).absolute() for volume in asked if volume.file},
+        sizes={volume.name: volume.size for volume in asked if volume.size},
+    )
 
 
 def _launch(
     image: Image, options: Options, qemu: str, choice: Choice, settings: Path, volumes: Mapping[str, str]
 ) -> Launch:
-    asked = options.settings
     return Launch(
         kernel=image.kernel, rootfs=image.rootfs, settings=str(settings), qemu=qemu, accelerator=choice.name,
-        memory=options.memory, cpus=options.cpus, ports=dict(options.ports), volumes=volumes,
-        address=asked.address or "", gateway=asked.gateway or "", nameserver=asked.nameserver or "",
+        memory=options.memory, cpus=options.cpus, ports=dict(options.ports), volumes=volumes, halted=options.halted,
     )  # fmt: skip
 
 
-def _write_settings(path: Path, plan: Plan, options: Options) -> None:
+def _write_settings(path: Path, encoded: bytes) -> None:
     """The settings may hold secrets: the file is readable for this user only, from its first byte."""
-    encoded = encode_settings(settings_of(plan, options.settings))
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -40,7 +40,8 @@ class Record(Frozen, frozen=True, kw_only=True):
     """`instance.json`: what runs, or last ran, under a name.
 
     `started` is in seconds since 1970, `owner_start` and `qemu_start` are the processes' start times in clock ticks
-    since boot, which together with the pid name one process. `status` is the guest program's exit status.
+    since boot, which together with the pid name one process. `status` is the guest program's exit status, `remarks` are
+    sentences about what the start did beside starting.
     """
 
     schema: int = 1
@@ -59,6 +60,7 @@ class Record(Frozen, frozen=True, kw_only=True):
     urls: dict[str, str] = msgspec.field(default_factory=dict)
     command: str = ""
     status: int | None = None
+    remarks: tuple[str, ...] = ()
     ended: float = 0.0
     failure: str = ""
 
@@ -100,10 +102,11 @@ def console_log(name: str) -> Path:
 
 
 class Claim:
-    """The right to run an instance under a name: holds the lock until `release`."""
+    """The right to run an instance under a name: holds the lock until `release`. `directory` stands in for the folder
+    in the state folder; such an instance is not listed."""
 
-    def __init__(self, name: str) -> None:
-        self.directory = instance_directory(name)
+    def __init__(self, name: str, directory: Path | None = None) -> None:
+        self.directory = directory or instance_directory(name)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import os
 import selectors
@@ -99,6 +100,7 @@ class Running:
         self._on_request = on_request
         self._on_end = on_end
         self._ended = threading.Event()
+        self._reading = threading.Lock()  # of the console and the control channel, with what is done with it
         self._listener = listener
         self._answering: list[threading.Thread] = []
         self._fifo = ConsoleFifo(directory)
@@ -166,6 +168,19 @@ class Running:
         """Wait for the end; whether it came."""
         return self._ended.wait(timeout)
 
+    def settle(self) -> None:
+        """Take in all that a halted guest has said before."""
+        with self._reading:
+            for read in (self._read_console, self._read_control):
+                while read():
+                    pass
+
+    def set_report(self, report: Report) -> None:
+        """The guest is another one now, which has reported so much."""
+        with self.changed:
+            self._control.begin_again(copy.copy(report))
+            self.changed.notify_all()
+
     def close(self) -> None:
         """Kill QEMU if it still runs, and free everything. May be called twice."""
         self.process.kill()
@@ -177,8 +192,8 @@ class Running:
 
     def _pump(self) -> None:
         with selectors.DefaultSelector() as selector:
-            selector.register(self._fifo, selectors.EVENT_READ, self._read_console)
-            selector.register(self._control_socket, selectors.EVENT_READ, self._read_control)
+            selector.register(self._fifo, selectors.EVENT_READ, self._on_console)
+            selector.register(self._control_socket, selectors.EVENT_READ, self._on_control)
             selector.register(self._listener, selectors.EVENT_READ, self._accept)
             selector.register(self.process.pidfd, selectors.EVENT_READ, None)
             running = True
@@ -190,9 +205,7 @@ class Running:
                         selector.unregister(key.fileobj)
                 time.sleep(_BATCH)
         # QEMU is gone: what it wrote before is still in the channels.
-        for read in (self._read_console, self._read_control):
-            while read():
-                pass
+        self.settle()
         self.process.reap()
         self.mark("end")
         self.monitor.drain(2.0)
@@ -206,6 +219,16 @@ class Running:
             with self.changed:
                 self.changed.notify_all()
 
+    def _on_console(self) -> bool:
+        with self._reading:
+            self._read_console()
+        return True
+
+    def _on_control(self) -> bool:
+        """Whether there may be more: at its end a socket is readable for ever."""
+        with self._reading:
+            return self._read_control() is not None
+
     def _read_console(self) -> bool:
         data = self._fifo.read()
         if data:
@@ -213,7 +236,8 @@ class Running:
             self.console.feed(data)
         return bool(data)
 
-    def _read_control(self) -> bool:
+    def _read_control(self) -> bytes | None:
+        """What came; empty: nothing is there now; None: nothing will come."""
         data = _received(self._control_socket)
         if data:
             with self.changed:
@@ -221,7 +245,7 @@ class Running:
                 if self.report.started:
                     self.mark("start")
                 self.changed.notify_all()
-        return bool(data)
+        return data
 
     def _accept(self) -> bool:
         with contextlib.suppress(OSError):
@@ -238,8 +262,11 @@ class Running:
             asking.sendall(self._on_request(line).encode() + b"\n")
 
 
-def _received(sock: socket.socket) -> bytes:
-    """What is there; empty at the end. Only called when something is there, or when the other side is gone."""
-    with contextlib.suppress(OSError):
-        return os.read(sock.fileno(), _CHUNK)
-    return b""
+def _received(sock: socket.socket) -> bytes | None:
+    """What is there; empty: nothing now; None: the other side is gone."""
+    try:
+        return os.read(sock.fileno(), _CHUNK) or None
+    except BlockingIOError:
+        return b""
+    except OSError:
+        return None
