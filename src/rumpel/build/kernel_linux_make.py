@@ -94,5 +94,7 @@ def _installed(tool: str) -> bool:
 
 def make_error(message: str, failure: ToolError) -> BuildError:
     """A BuildError with what make said last: its error stands before what the other jobs still printed."""
+    if re.search(r"^make.*\b(Interrupt|Terminated)$", failure.output, re.MULTILINE):
+        return BuildError("The build of Linux was interrupted.", hint="What was compiled so far is kept by ccache.")
     errors = [line for line in failure.output.splitlines() if not re.match(r"^  [A-Z]+ +\S+$", line)]
     return BuildError(message, output=last_lines("\n".join(errors)))
