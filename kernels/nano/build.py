@@ -20,19 +20,25 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 NANO = ROOT / "kernels/nano"
 HAL = ROOT / "hal"
 INCLUDE = [f"-I{HAL / 'include'}", f"-I{HAL / 'platform/pvh'}", f"-I{NANO / 'include'}"]
+WARNINGS = [
+    *("-Wall", "-Wextra", "-Werror", "-Wmissing-prototypes", "-Wstrict-prototypes", "-Wshadow", "-Wvla"),
+]
 CFLAGS = [
-    *("-std=gnu11", "-Os", "-g1", "-Wall", "-Wextra", "-Werror", "-Wmissing-prototypes", "-Wstrict-prototypes", "-Wshadow", "-Wvla"),
-    *("-ffreestanding", "-fno-pic", "-fno-pie", "-mcmodel=kernel", "-mno-red-zone", "-mgeneral-regs-only", "-fno-builtin"),
-    *("-fno-asynchronous-unwind-tables", "-fno-omit-frame-pointer", "-fno-strict-aliasing", "-fno-common", "-fwrapv"),
-    *("-ffunction-sections", "-fdata-sections", "-fstack-protector-strong", "-mstack-protector-guard=global", "-fcf-protection=none"),
-    *("-fno-delete-null-pointer-checks", "-fno-jump-tables", "-ftrivial-auto-var-init=zero"),
+    *("-std=gnu11", "-Os", "-g1", *WARNINGS, "-ffreestanding", "-fno-builtin", "-fno-pic", "-fno-pie"),
+    *("-mcmodel=kernel", "-mno-red-zone", "-mgeneral-regs-only", "-fno-omit-frame-pointer", "-fno-strict-aliasing"),
+    *("-fno-asynchronous-unwind-tables", "-fno-common", "-fwrapv", "-ffunction-sections", "-fdata-sections"),
+    *("-fstack-protector-strong", "-mstack-protector-guard=global", "-fcf-protection=none", "-fno-jump-tables"),
+    *("-fno-delete-null-pointer-checks", "-ftrivial-auto-var-init=zero"),
 ]
 VDSO_FLAGS = [
-    *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-nostdlib", "-ffreestanding", "-fno-stack-protector"),
-    *("-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-Wl,-soname,linux-vdso.so.1", "-Wl,--hash-style=both"),
-    *("-Wl,--build-id=none", "-Wl,-z,noexecstack", "-Wl,--no-warn-rwx-segments"),
+    *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-nostdlib", "-ffreestanding"),
+    *("-fno-stack-protector", "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-Wl,-z,noexecstack"),
+    *("-Wl,-soname,linux-vdso.so.1", "-Wl,--hash-style=both", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments"),
 ]
-LDFLAGS = ["-nostdlib", "-static", "--gc-sections", "-z", "max-page-size=4096", "-z", "noexecstack", "--build-id=none", "--no-warn-rwx-segments"]
+LDFLAGS = [
+    *("-nostdlib", "-static", "--gc-sections", "-z", "max-page-size=4096", "-z", "noexecstack", "--build-id=none"),
+    "--no-warn-rwx-segments",
+]
 
 
 def run(command: list[str]) -> None:
@@ -50,12 +56,29 @@ def stale(target: pathlib.Path, depends: pathlib.Path) -> bool:
     return any(not pathlib.Path(word).exists() or pathlib.Path(word).stat().st_mtime > built for word in words)
 
 
+def fetched(name: str) -> pathlib.Path:
+    """The unpacked tree of a pinned source."""
+    command = [sys.executable, str(NANO / "source_tree.py"), name]
+    return pathlib.Path(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
+
+
+def group_include(groups: list[str]) -> list[str]:
+    """The folders of headers that optional parts add."""
+    optional = yaml.safe_load((NANO / "kernel.yaml").read_text()).get("optional", {})
+    own = [f"-I{NANO / name}" for group in groups for name in optional[group].get("include", [])]
+    parts = [optional[group] for group in groups if "source" in optional[group]]
+    return own + [f"-isystem{fetched(part['source']) / name}" for part in parts for name in part["source_include"]]
+
+
 def sources(drivers: list[str], groups: list[str]) -> list[pathlib.Path]:
     """Every C and assembly file of this kernel."""
     kernel = yaml.safe_load((NANO / "kernel.yaml").read_text())
     files = [NANO / name for name in kernel["files"] if name.endswith((".c", ".S"))]
     for group in groups:
-        files += [NANO / name for name in kernel["optional"][group]["sources"]]
+        part = kernel["optional"][group]
+        files += [NANO / name for name in part.get("sources", [])]
+        if "source" in part:
+            files += [fetched(part["source"]) / name for name in part["source_files"]]
     for driver in drivers:
         description = yaml.safe_load((HAL / "drivers" / driver / "driver.yaml").read_text())
         files += [HAL / "drivers" / driver / name for name in description["kernels"]["nano"].get("sources", [])]
@@ -70,7 +93,8 @@ def symbol_table(elf: pathlib.Path) -> bytes:
     rows = [line.split() for line in lines]
     begin = next(int(row[0], 16) for row in rows if row[-1] == "image_begin")
     found = [(int(row[0], 16) - begin, row[2]) for row in rows if len(row) == 3 and row[1] in "tT"]
-    functions = sorted({offset: name for offset, name in found if not name.startswith(".") and name != "text_end"}.items())
+    named = {offset: name for offset, name in found if not name.startswith(".") and name != "text_end"}
+    functions = sorted(named.items())
     return struct.pack(f"<{len(functions) + 1}I", len(functions), *(offset for offset, _ in functions)) + b"".join(
         name.encode() + b"\0" for _, name in functions
     )
@@ -87,13 +111,31 @@ def main() -> None:
     objects_directory = arguments.output.with_suffix(".objects")
     objects_directory.mkdir(parents=True, exist_ok=True)
     files = sources(arguments.driver, arguments.group)
+    include = INCLUDE + group_include(arguments.group)
     flags = CFLAGS + [f"-D{each}" for each in arguments.define]
 
     def compile_one(source: pathlib.Path) -> pathlib.Path:
-        target = objects_directory / ("_".join(source.relative_to(ROOT).parts) + ".o")
+        own = source.is_relative_to(ROOT)
+        target = objects_directory / ("_".join(source.relative_to(ROOT).parts if own else source.parts[-3:]) + ".o")
         depends = target.with_suffix(".d")
         if stale(target, depends):
-            run(["gcc", *flags, *INCLUDE, f"-I{objects_directory}", "-MD", "-MF", str(depends), "-c", str(source), "-o", str(target)])
+            warnings = [] if own else ["-w"]
+            run(
+                [
+                    "gcc",
+                    *flags,
+                    *warnings,
+                    *include,
+                    f"-I{objects_directory}",
+                    "-MD",
+                    "-MF",
+                    str(depends),
+                    "-c",
+                    str(source),
+                    "-o",
+                    str(target),
+                ]
+            )
         return target
 
     library = objects_directory / "vdso.so"

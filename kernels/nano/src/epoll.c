@@ -81,7 +81,7 @@ static void epoll_release(struct file *file) {
     kfree(epoll);
 }
 
-static const struct file_ops epoll_ops = {.poll = epoll_poll, .release = epoll_release};
+static const struct file_ops epoll_ops = {.poll = epoll_poll, .release = epoll_release, .seek_does_nothing = true};
 
 static int64_t create(unsigned flags) {
     struct epoll *epoll = kzalloc(sizeof *epoll);

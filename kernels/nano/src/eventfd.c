@@ -78,7 +78,7 @@ static void data_release(struct file *file) {
     kfree(file->data);
 }
 
-static const struct file_ops event_ops = {.read = event_read, .write = event_write, .poll = event_poll, .release = data_release};
+static const struct file_ops event_ops = {.read = event_read, .write = event_write, .poll = event_poll, .release = data_release, .seek_does_nothing = true};
 
 /* Installs a file; frees it and its data where there is no descriptor. */
 static int64_t install(const struct file_ops *ops, unsigned flags, void *data) {
@@ -157,7 +157,7 @@ static void timer_file_release(struct file *file) {
     kfree(file->data);
 }
 
-static const struct file_ops timer_ops = {.read = timer_file_read, .poll = timer_file_poll, .release = timer_file_release};
+static const struct file_ops timer_ops = {.read = timer_file_read, .poll = timer_file_poll, .release = timer_file_release, .seek_does_nothing = true};
 
 static int64_t sys_timerfd_create(const uint64_t *a) {
     if (a[1] & ~(uint64_t)(O_NONBLOCK | O_CLOEXEC) || (a[0] > 1 && a[0] != 7))

@@ -217,6 +217,8 @@ static int64_t sys_lseek(const uint64_t *a) {
         base = (int64_t)size;
     if (file->flags & O_PATH)
         result = -EBADF;
+    else if (!seekable && file->ops->seek_does_nothing)
+        result = 0;
     else if (!seekable)
         result = -ESPIPE;
     else if (whence > 4)

@@ -281,6 +281,8 @@ struct clone_request {
 };
 
 static int64_t clone_thread(const struct clone_request *request) {
+    if ((request->flags & CLONE_SIGHAND && !(request->flags & CLONE_VM)) || (request->flags & CLONE_THREAD && !(request->flags & CLONE_SIGHAND)))
+        return -EINVAL;
     if ((request->flags & THREAD_FLAGS) != THREAD_FLAGS) {
         static bool told;
         if (!told)

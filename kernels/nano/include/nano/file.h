@@ -58,6 +58,7 @@ struct file_ops {
     void (*release)(struct file *file); /* the last reference is gone: free `data` */
     bool seekable;                      /* lseek and pread work; the position is file->offset */
     bool is_socket;
+    bool seek_does_nothing; /* lseek answers 0 (eventfd and its like) instead of -ESPIPE */
 };
 
 struct file {

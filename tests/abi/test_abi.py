@@ -1,0 +1,58 @@
+"""Small programs that print what they see of each system call: the same on this machine's Linux and on nano."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.abi import nano
+
+PROGRAMS = Path(__file__).with_name("programs")
+NAMES = sorted(path.stem for path in PROGRAMS.glob("*.c"))
+AT_LEAST = 300
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="nano's program is root, so the program on Linux must be")
+
+
+def on_linux(program: Path) -> tuple[list[str], int]:
+    """The program's lines and exit status, with an empty tmpfs of its own as /tmp."""
+    script = 'mount -t tmpfs none /mnt && cp "$0" /mnt/program && mount -t tmpfs none /tmp && cd / && exec /mnt/program'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, str(program)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": os.environ["PATH"]},
+    )
+    return done.stdout.splitlines(), done.returncode
+
+
+def on_nano(kernel: Path, program: Path, folder: Path) -> tuple[list[str], int | None]:
+    """The same on nano; the kernel's own messages left out."""
+    end = nano.run(kernel, nano.root(program), folder)
+    return [line for line in end.console.splitlines() if not line.startswith("nano: ")], end.status
+
+
+@pytest.mark.boot
+@needs_root
+@pytest.mark.parametrize("compiler", ["gcc", "musl-gcc"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_program_sees_the_same_on_nano_as_on_linux(name: str, compiler: str, kernel: Path, tmp_path: Path) -> None:
+    program = nano.compile_static(PROGRAMS / f"{name}.c", tmp_path / name, compiler)
+    linux_lines, linux_status = on_linux(program)
+    nano_lines, nano_status = on_nano(kernel, program, tmp_path)
+    assert linux_lines, "the program printed nothing on Linux"
+    assert nano_lines == linux_lines
+    assert nano_status == linux_status
+
+
+@needs_root
+def test_the_programs_check_at_least_three_hundred_behaviours(tmp_path: Path) -> None:
+    lines = 0
+    for name in NAMES:
+        program = nano.compile_static(PROGRAMS / f"{name}.c", tmp_path / name, "gcc")
+        lines += sum(not line.startswith("==") for line in on_linux(program)[0])
+    assert lines >= AT_LEAST
