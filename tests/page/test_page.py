@@ -94,6 +94,37 @@ def test_a_cell_is_edited_set_to_null_and_left_alone_by_keyboard(server: Server)
         assert browser.messages() == []
 
 
+def test_a_text_of_several_lines_keeps_them_when_its_cell_is_opened_and_edited(server: Server) -> None:
+    text = "UPDATE planets SET discovered = CASE id WHEN 1 THEN ? WHEN 2 THEN ? ELSE discovered END"
+    with server.client() as client:
+        client.post("/api/query", json={"sql": text, "parameters": ["one\ntwo", "a\r\nb"]}).raise_for_status()
+    with Browser() as browser:
+        open_table(browser, server, "planets")
+        browser.wait_text("#grid", "two")
+        browser.script("document.querySelectorAll('#grid tbody tr')[0].cells[4].focus()")
+        browser.press(ENTER, ENTER)
+        assert browser.focused() == "one\ntwo"
+        assert rows(server, "SELECT discovered FROM planets WHERE id = 1") == [["one\ntwo"]]
+        browser.press(ENTER)
+        browser.script("const field = document.activeElement; field.setSelectionRange(3, 3)")
+        browser.press("!", ENTER)
+        browser.wait_text("#toast", "Saved.")
+        browser.script("document.querySelectorAll('#grid tbody tr')[1].cells[4].focus()")
+        browser.press(ENTER)
+        browser.wait_text("#toast", "change it by a query")
+    kept = rows(server, "SELECT discovered FROM planets WHERE id IN (1, 2) ORDER BY id")
+    assert kept == [["one!\ntwo"], ["a\r\nb"]]
+
+
+def test_a_query_runs_where_the_browser_keeps_no_history(server: Server) -> None:
+    with Browser() as browser:
+        open_table(browser, server, "planets")
+        browser.script("Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }")
+        browser.press("q", "SELECT name FROM planets WHERE moons > 90")
+        browser.press(ENTER, held=CONTROL)
+        browser.wait_text("#results", "Saturn")
+
+
 def test_a_deleted_row_comes_back_when_undone(server: Server) -> None:
     with Browser() as browser:
         open_table(browser, server, "planets")

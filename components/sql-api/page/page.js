@@ -235,13 +235,15 @@ function edit(td) {
   if (!state.info.key.length) return toast("The rows of a view cannot be changed here.");
   if (info?.generated) return toast("The column is computed from others.");
   if (kind === "blob") return toast("Bytes are changed by a query.");
-  const input = element("input", { value: old === null ? "" : typeof old === "string" ? old : text, "aria-label": column });
+  const before = old === null ? "" : typeof old === "string" ? old : text;
+  if (/[\r\0]/.test(before)) return toast("This text holds characters that no field keeps; change it by a query.");
+  const input = element(before.includes("\n") ? "textarea" : "input", { value: before, "aria-label": column });
   if (old === null) input.placeholder = "NULL";
   let over = false;
   const leave = (save, value) => {
     if (over) return;
     over = true;
-    const unchanged = value === undefined && input.value === (old === null ? "" : typeof old === "string" ? old : text);
+    const unchanged = value === undefined && input.value === before;
     td.classList.remove("editing");
     td.textContent = text;
     td.focus();
@@ -252,7 +254,7 @@ function edit(td) {
   };
   input.onkeydown = (event) => {
     event.stopPropagation();
-    if (event.key === "Enter") { event.preventDefault(); leave(true); }
+    if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); leave(true); }
     else if (event.key === "Escape") leave(false);
     else if (event.key === "0" && event.ctrlKey) { event.preventDefault(); leave(true, null); }
   };
@@ -371,8 +373,15 @@ $("create-dialog").querySelector("form").onsubmit = async (event) => {
 
 /* ---- Queries ---- */
 
+/* The history is a convenience: a browser that keeps nothing, or has no room, must not keep a query from running. */
 function loadHistory() {
   try { return JSON.parse(localStorage.getItem("history")) || []; } catch { return []; }
+}
+
+function remember(sql) {
+  const history = [sql, ...loadHistory().filter((one) => one !== sql)].slice(0, 50);
+  try { localStorage.setItem("history", JSON.stringify(history)); } catch { return; }
+  fillHistory();
 }
 
 function fillHistory() {
@@ -411,8 +420,7 @@ async function run() {
   $("sql-error").hidden = true;
   $("run").disabled = true;
   $("took").textContent = "Running…";
-  localStorage.setItem("history", JSON.stringify([sql, ...loadHistory().filter((one) => one !== sql)].slice(0, 50)));
-  fillHistory();
+  remember(sql);
   try {
     const answer = await api("/query", { sql }).catch((problem) => {
       if (problem.detail?.code !== "several_statements") throw problem;
