@@ -13,7 +13,7 @@
 #include "lwip/prot/ip6.h"
 #include "lwip/prot/tcp.h"
 #include "lwip/prot/udp.h"
-#include "lwip/snmp.h"
+#include "netif/ethernet.h"
 #include "nano/heap.h"
 #include "nano/list.h"
 #include "nano/print.h"
@@ -121,9 +121,8 @@ static void room(void *context) {
 }
 
 static void poll_device(struct work *work) {
-    (void)work;
     if (device->ops->poll(device, BUDGET) == BUDGET || device->ops->receive_interrupts(device, true))
-        work_schedule(&(*work));
+        work_schedule(work);
     net_settle();
 }
 static struct work polling = {.run = poll_device};

@@ -67,11 +67,11 @@ struct socket {
     bool fin; /* the peer sends no more */
     bool shut_read, shut_write;
     bool writing; /* a thread is putting bytes into the send queue */
+    bool contended; /* another thread waits for that */
     bool starved; /* a writer or poller found no room: tell when there is */
 
     /* A listener's queue of connections to accept. */
     struct list queue, queued;
-    struct socket *listener;
     unsigned backlog, waiting;
 
     /* Options. */
@@ -100,6 +100,7 @@ int socket_error(err_t error);
 /* Takes the pending error: 0 or negative. */
 int socket_take_error(struct socket *socket);
 /* Linux's default address of a socket that is not bound: any. */
+bool endpoint_is_local(const struct endpoint *endpoint); /* any, loopback, or one of the machine */
 void endpoint_any(const struct socket *socket, ip_addr_t *address);
 /* A random port that nobody has, tried on `bind`. 0: bound; -EADDRINUSE: none was free. */
 int socket_bind_random(struct socket *socket, const ip_addr_t *address);

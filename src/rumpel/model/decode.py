@@ -123,6 +123,10 @@ def kernel(root: Mapping, origin: Origin) -> Kernel:
                 because=_text(_mapping(entry), "because"),
                 needs=_words(_mapping(entry), "needs"),
                 realisation=_realisation(_text(root, "name"), _mapping(entry)),
+                include=_texts(_mapping(entry), "include"),
+                source=_word(_mapping(entry), "source") if _mapping(entry).get("source") is not None else None,
+                source_files=_texts(_mapping(entry), "source_files"),
+                source_include=_texts(_mapping(entry), "source_include"),
             )
             for entry in _entries(root, "optional")
         ),

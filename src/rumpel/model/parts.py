@@ -231,6 +231,10 @@ class KernelGroup:
     because: str
     needs: tuple[Word, ...]
     realisation: Realisation
+    include: tuple[str, ...] = ()
+    source: Word | None = None  # of the kernel's sources; `source_files` and `source_include` are of it
+    source_files: tuple[str, ...] = ()
+    source_include: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,15 @@ class Device(Frozen, frozen=True):
     volume: str = ""
 
 
+class GroupFiles(Frozen, frozen=True):
+    """C files of a fetched source that an optional part of the kernel compiles. `files` and `include` are relative to
+    the unpacked source `source` (a name into Plan.sources)."""
+
+    source: str
+    files: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+
+
 class Kernel(Frozen, frozen=True):
     """The guest kernel. `recipe` names the builder; `command_line` are its own words for this machine."""
 
@@ -182,6 +191,8 @@ class Kernel(Frozen, frozen=True):
     modules: tuple[str, ...] = ()  # of those parts, loaded after the drivers' modules
     kconfig: tuple[str, ...] = ()  # of those parts
     group_sources: tuple[str, ...] = ()  # of those parts, relative to the kernel's folder
+    group_include: tuple[str, ...] = ()  # of those parts, relative to the kernel's folder
+    group_files: tuple[GroupFiles, ...] = ()  # of those parts, from fetched sources
     init: tuple[str, ...] = ()  # sources of the init program, relative to the project root; empty: none
     memory: int = 0  # MiB: with less it does not start a program; 0: not known
 

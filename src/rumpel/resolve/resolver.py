@@ -23,6 +23,7 @@ from rumpel.resolve.plan import (
     Device,
     Driver,
     FileEntry,
+    GroupFiles,
     Kernel,
     Machine,
     NodeModule,
@@ -204,14 +205,33 @@ class _Resolution:
             summary=kernel.summary,
             command_line=words.get("common", ()) + words.get(self.machine.name, ()),
             command_line_tcg=words.get("tcg", ()),
-            sources=tuple(source.name for source in kernel.sources),
+            sources=tuple(source.name for source in self._kernel_sources()),
             groups=tuple(group.name for group in self.needs.groups),
             modules=_flat(group.modules for group in groups),
             kconfig=_flat(group.kconfig for group in groups),
             group_sources=_flat(group.sources for group in groups),
+            group_include=_flat(group.include for group in self.needs.groups),
+            group_files=tuple(
+                GroupFiles(source=group.source.text, files=group.source_files, include=group.source_include)
+                for group in self.needs.groups
+                if group.source is not None
+            ),
             init=self.project.init_sources() if kernel.init else (),
             memory=kernel.memory,
         )
+
+    def _kernel_sources(self) -> tuple[parts.SourceSpec, ...]:
+        """The kernel's sources, without those that only optional parts name which are not in this plan."""
+        kernel = self.kernel
+        known = [source.name for source in kernel.sources]
+        optional = {group.source.text for group in kernel.optional if group.source is not None}
+        for group in kernel.optional:
+            if group.source is not None and group.source.text not in known:
+                hint = suggestion(group.source.text, known, "Sources")
+                message = f"the part '{group.name}' names the unknown source '{group.source.text}'."
+                raise ModelError([Problem(group.source.location, message, hint)])
+        wanted = {group.source.text for group in self.needs.groups if group.source is not None}
+        return tuple(source for source in kernel.sources if source.name not in optional - wanted)
 
     def _plan_driver(self, driver: parts.Driver) -> Driver:
         own = driver.realisation(self.kernel.name) or parts.Realisation(self.kernel.name)
@@ -374,7 +394,7 @@ class _Resolution:
     def _sources(self) -> tuple[Source, ...]:
         specs: dict[str, tuple[str, parts.SourceSpec]] = {}
         users: list[tuple[str, tuple[parts.SourceSpec, ...]]] = [
-            (f"kernel '{self.kernel.name}'", self.kernel.sources),
+            (f"kernel '{self.kernel.name}'", self._kernel_sources()),
             *((f"component '{part.name}'", part.sources) for part in self.linked.all),
         ]
         for user, sources in users:

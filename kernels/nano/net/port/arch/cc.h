@@ -7,6 +7,7 @@
 #include "hal/boot.h"
 
 #define LWIP_NO_INTTYPES_H 1
+#define LWIP_NO_LIMITS_H 1
 #define LWIP_NO_UNISTD_H 1
 #define LWIP_NO_CTYPE_H 1
 #define X8_F "02x"

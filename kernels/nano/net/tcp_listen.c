@@ -1,0 +1,110 @@
+/*
+ * Listening TCP sockets and their queues of connections.
+ */
+#include "lwip/priv/tcp_priv.h"
+#include "nano/heap.h"
+#include "net/net.h"
+#include "net/socket.h"
+
+#define HALF_OPEN_MAX 255 /* lwIP's counter has eight bits */
+#define BACKLOG_MAX 4096  /* Linux's net.core.somaxconn */
+#define TIME_WAIT_MAX 128
+#define TRIM_EVERY 16
+
+/*
+ * TIME_WAIT would keep a pcb for a minute; so many a second would take all memory, and each packet of a new connection
+ * walks the list. The newest ones stay, they are the ones whose segments may still be on the way.
+ */
+static void trim_time_wait(void) {
+    static unsigned calls;
+    if (++calls % TRIM_EVERY)
+        return;
+    struct tcp_pcb *pcb = tcp_tw_pcbs;
+    for (unsigned i = 0; pcb && i < TIME_WAIT_MAX; i++)
+        pcb = pcb->next;
+    while (pcb) {
+        struct tcp_pcb *next = pcb->next;
+        tcp_abort(pcb);
+        pcb = next;
+    }
+}
+
+static err_t arrived(void *argument, struct tcp_pcb *pcb, err_t error) {
+    struct socket *listener = argument;
+    trim_time_wait();
+    if (error != ERR_OK || !pcb || !listener || listener->waiting > listener->backlog)
+        return ERR_MEM;
+    struct socket *socket = kzalloc(sizeof *socket);
+    if (!socket)
+        return ERR_MEM;
+    socket->domain = listener->domain;
+    socket->type = listener->type;
+    socket->reuse_address = listener->reuse_address;
+    socket->keep_alive = listener->keep_alive;
+    socket->no_delay = listener->no_delay;
+    socket->linger = listener->linger;
+    socket->linger_seconds = listener->linger_seconds;
+    socket->receive_buffer = listener->receive_buffer;
+    socket->send_buffer = listener->send_buffer;
+    socket->receive_timeout = listener->receive_timeout;
+    socket->send_timeout = listener->send_timeout;
+    socket->keep_idle = listener->keep_idle;
+    socket->keep_interval = listener->keep_interval;
+    socket->keep_count = listener->keep_count;
+    list_init(&socket->queue);
+    list_push_back(&listener->queue, &socket->queued);
+    listener->waiting++;
+    tcp_socket_adopt(socket, pcb);
+    socket_wake(listener, POLLIN | POLLRDNORM);
+    return ERR_OK;
+}
+
+int tcp_socket_listen(struct socket *socket, int backlog) {
+    unsigned wanted = backlog < 0 || backlog > BACKLOG_MAX ? BACKLOG_MAX : (unsigned)backlog;
+    if (socket->state == SOCKET_LISTENING) {
+        socket->backlog = wanted;
+        return 0;
+    }
+    if (socket->state != SOCKET_IDLE || !socket->tcp)
+        return -EINVAL;
+    if (!socket->bound) {
+        ip_addr_t any;
+        endpoint_any(socket, &any);
+        int status = socket_bind_random(socket, &any);
+        if (status != 0)
+            return status;
+    }
+    tcp_socket_apply_options(socket);
+    err_t error;
+    struct tcp_pcb *pcb = tcp_listen_with_backlog_and_err(socket->tcp, HALF_OPEN_MAX, &error);
+    if (!pcb)
+        return socket_error(error);
+    socket->tcp = pcb;
+    socket->state = SOCKET_LISTENING;
+    socket->backlog = wanted;
+    tcp_arg(pcb, socket);
+    tcp_accept(pcb, arrived);
+    return 0;
+}
+
+static bool acceptable(void *context) {
+    const struct socket *socket = context;
+    return !list_empty(&socket->queue) || socket->state != SOCKET_LISTENING;
+}
+
+int64_t tcp_socket_accept(struct socket *socket, unsigned flags, struct socket **accepted) {
+    if (socket->state != SOCKET_LISTENING)
+        return -EINVAL;
+    if (list_empty(&socket->queue)) {
+        int64_t status = socket_deadline_wait(socket, acceptable, socket->receive_timeout, flags);
+        if (status != 0)
+            return status;
+        if (list_empty(&socket->queue))
+            return -EINVAL;
+    }
+    struct socket *child = CONTAINER(socket->queue.next, struct socket, queued);
+    list_remove(&child->queued);
+    socket->waiting--;
+    *accepted = child;
+    return 0;
+}
