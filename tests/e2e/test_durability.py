@@ -161,10 +161,9 @@ def test_each_commit_was_flushed_to_the_disk_before_it_was_answered(target: Targ
         assert isinstance(count, int)
         return count
 
-    with database(target) as machine:
-        with machine.client() as client:
-            client.post("/api/transaction", json={"statements": [{"sql": SCHEMA}]}).raise_for_status()
-            for number in range(1, 11):
-                before = flushes(machine)
-                write(client, 1, number)
-                assert flushes(machine) > before
+    with database(target) as machine, machine.client() as client:
+        client.post("/api/transaction", json={"statements": [{"sql": SCHEMA}]}).raise_for_status()
+        for number in range(1, 11):
+            before = flushes(machine)
+            write(client, 1, number)
+            assert flushes(machine) > before
