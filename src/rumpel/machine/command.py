@@ -69,6 +69,7 @@ class Launch:
 
     kernel: str
     rootfs: str = ""
+    disk: str = ""
     settings: str = ""
     qemu: str = DEFAULT_QEMU
     accelerator: AcceleratorName = "tcg"
@@ -76,9 +77,6 @@ class Launch:
     cpus: int = 0
     ports: Mapping[str, int] = field(default_factory=dict)
     volumes: Mapping[str, str] = field(default_factory=dict)
-    address: str = ""
-    gateway: str = ""
-    nameserver: str = ""
     scratch: Scratch | None = None
     halted: bool = False
 
@@ -158,6 +156,10 @@ def _device(plan: Plan, launch: Launch, device: Device, number: int, volumes: Ma
             name = f"net{number}"
             properties.setdefault("netdev", name)
             back = ["-netdev", _user_network(name, plan, launch)]
+        case "root":
+            properties.setdefault("drive", "root-disk")
+            file = f"file.driver=file,file.filename={_escaped(launch.disk)}"
+            back = ["-blockdev", f"node-name=root-disk,driver=raw,read-only=on,{file}"]
         case "volume":
             volume = volumes[device.volume]
             name = volume_node(volume.name)

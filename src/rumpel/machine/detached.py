@@ -10,6 +10,7 @@ standard input, answers with one line of JSON once the machine is ready or has f
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -63,7 +64,8 @@ def start_detached(plan: Plan, image: Image, options: Options) -> Seen:
         job = Job(plan=plan, image=_absolute(image), options=_settled(options))
         try:
             assert supervisor.stdin is not None and supervisor.stdout is not None and supervisor.stderr is not None
-            supervisor.stdin.write(msgspec.json.encode(job))
+            # Arguments may hold bytes that are not UTF-8 (as surrogates, PEP 383): only escapes carry them.
+            supervisor.stdin.write(json.dumps(msgspec.to_builtins(job)).encode())
             supervisor.stdin.close()
             line = supervisor.stdout.readline()
         except BaseException:
@@ -82,13 +84,22 @@ def start_detached(plan: Plan, image: Image, options: Options) -> Seen:
 
 def _settled(options: Options) -> Options:
     """Paths that mean the same in another working directory."""
-    return msgspec.structs.replace(options, volumes=str(Path(options.volumes).absolute()) if options.volumes else "")
+    volumes = tuple(
+        msgspec.structs.replace(volume, file=str(Path(volume.file).absolute()) if volume.file else "")
+        for volume in options.settings.volumes
+    )
+    return msgspec.structs.replace(
+        options,
+        volumes=str(Path(options.volumes).absolute()) if options.volumes else "",
+        settings=msgspec.structs.replace(options.settings, volumes=volumes),
+    )
 
 
 def _absolute(image: Image) -> Image:
     rootfs = str(Path(image.rootfs).absolute()) if image.rootfs else ""
+    disk = str(Path(image.disk).absolute()) if image.disk else ""
     project = str(Path(image.project or ".").absolute())
-    return Image(kernel=str(Path(image.kernel).absolute()), rootfs=rootfs, project=project)
+    return Image(kernel=str(Path(image.kernel).absolute()), rootfs=rootfs, disk=disk, project=project)
 
 
 def _failure_of(error: RumpelError) -> Failure:
@@ -127,7 +138,7 @@ def _told(number: int, frame: object) -> NoReturn:
 
 def supervise() -> int:
     """The supervisor: start what standard input asks for, answer, own it to its end."""
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    job = msgspec.convert(json.loads(sys.stdin.buffer.read()), type=Job)
     instance: Instance | None = None
     signal.signal(signal.SIGTERM, _told)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -23,21 +23,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rumpel.errors import InstanceError, MachineError, RumpelError, UsageError
+from rumpel.errors import InstanceError, MachineError
 from rumpel.machine import failure, ready
 from rumpel.machine.accelerator import Asked, Choice, choose_accelerator
 from rumpel.machine.command import DEFAULT_QEMU, ByHand, Inherited, Launch, pasteable, qemu_command
 from rumpel.machine.console import Console, ConsoleTimeoutError, Found
-from rumpel.machine.memory import check_memory
 from rumpel.machine.monitor import Event, MonitorClosedError
 from rumpel.machine.ports import guest_took_connection, parse_forwards, refused_port
+from rumpel.machine.preparation import place_of, prepare, unknown_port, write_settings
 from rumpel.machine.process import find_qemu, start_time_of
 from rumpel.machine.registry import Claim, Record, Stopped, instance_directory, owner_socket
 from rumpel.machine.running import Running
 from rumpel.machine.snapshots import make_scratch
-from rumpel.machine.volumes import Place, ensure_volume, take_volumes
+from rumpel.machine.volumes import ensure_volume, take_volumes
 from rumpel.resolve.plan import Frozen, Plan
-from rumpel.resolve.settings import StartSettings, at_start, encode_settings, settings_of
+from rumpel.resolve.settings import StartSettings
 
 if TYPE_CHECKING:
     from rumpel.build.manifest import Manifest
@@ -48,6 +48,7 @@ class Image(Frozen, frozen=True, kw_only=True):
 
     kernel: str
     rootfs: str = ""
+    disk: str = ""
     project: str = ""
 
 
@@ -56,7 +57,8 @@ def image_of(manifest: Manifest, directory: Path, project: Path) -> Image:
     where = directory.absolute()
     return Image(
         kernel=str(where / manifest.kernel.path),
-        rootfs=str(where / manifest.rootfs.path),
+        rootfs=str(where / (manifest.rootfs if manifest.initramfs is None else manifest.initramfs).path),
+        disk="" if manifest.initramfs is None else str(where / manifest.rootfs.path),
         project=str(project.absolute()),
     )
 
@@ -101,12 +103,13 @@ def print_command(plan: Plan, image: Image, options: Options) -> str:
 
     The files that the line names are made where they are missing: the settings and the volumes.
     """
-    encoded, plan = _checked(plan, image, options)
+    prepared = prepare(plan, image, options)
+    plan = prepared.plan
     directory = instance_directory(options.name or plan.composition)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     settings = directory / "settings.by-hand"
-    _write_settings(settings, encoded)
-    place = _place(plan, image, options)
+    write_settings(settings, prepared.settings)
+    place = place_of(plan, image, options)
     volumes = {volume.name: str(ensure_volume(volume, place)) for volume in plan.volumes}
     qemu = find_qemu(options.qemu)
     choice = choose_accelerator(options.accelerator, qemu)
@@ -130,19 +133,18 @@ def launch(plan: Plan, image: Image, options: Options) -> Instance:
     Raises InstanceError (the name is taken), VolumeError, HostError (QEMU missing, a port in use), UsageError
     (what was asked for does not fit the plan, or the image not into the memory), MachineError (QEMU ended at once).
     """
-    confidential = bool(options.settings.secrets)
-    as_built = plan
-    encoded, plan = _checked(plan, image, options)
+    prepared = prepare(plan, image, options)
+    plan = prepared.plan
     qemu = find_qemu(options.qemu)
     choice = choose_accelerator(options.accelerator, qemu)
     with contextlib.ExitStack() as undo:
         claim = Claim(options.name or plan.composition, Path(options.directory) if options.directory else None)
         undo.callback(claim.release)
         settings = claim.directory / "settings"
-        _write_settings(settings, encoded)
-        if confidential:  # whatever happens before QEMU has read it
-            undo.callback(settings.unlink, missing_ok=True)
-        taken, remarks = take_volumes(plan, _place(plan, image, options), undo)
+        write_settings(settings, prepared.settings)
+        if prepared.confidential:  # however this ends
+            undo.callback(write_settings, settings, prepared.open_settings)
+        taken, remarks = take_volumes(plan, place_of(plan, image, options), undo)
         volumes = {name: str(path) for name, path in taken.items()}
         how = _launch(image, options, qemu, choice, settings, volumes)
         if options.scratch:
@@ -150,10 +152,10 @@ def launch(plan: Plan, image: Image, options: Options) -> Instance:
             how = replace(how, scratch=make_scratch(Path(options.scratch), written))
         instance = Instance(plan, options, how, choice, claim, undo.pop_all())
     try:
-        instance.remarks = remarks
         instance._update(remarks=remarks)
-        if confidential:
-            instance._forget_secrets(settings, as_built)
+        if prepared.confidential:
+            instance._wait_until_read()
+            write_settings(settings, prepared.open_settings)
         instance._learn_ports()
     except BaseException:
         instance.close()
@@ -209,6 +211,11 @@ class Instance:
         return self._running
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences about what the start did beside starting."""
+        return self._record.remarks
+
+    @property
     def console(self) -> Console:
         return self._running.console
 
@@ -234,7 +241,7 @@ class Instance:
     def url(self, port: str) -> str:
         """`http://127.0.0.1:NUMBER` of a port by its name."""
         if port not in self.ports:
-            raise _unknown_port(self.plan, port)
+            raise unknown_port(self.plan, port)
         return f"http://127.0.0.1:{self.ports[port]}"
 
     def qmp(self, command: str, /, **arguments: object) -> Any:
@@ -348,12 +355,10 @@ class Instance:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _forget_secrets(self, settings: Path, plan: Plan) -> None:
-        """Once QEMU answers it has read the settings: the file stays for the line by hand, without the secrets."""
-        with contextlib.suppress(MachineError):  # whoever waits for the machine is told
+    def _wait_until_read(self) -> None:
+        """Once QEMU answers it has read the settings."""
+        with contextlib.suppress(MachineError):  # it has ended: whoever waits for the machine is told
             self._running.monitor.execute("query-status")
-        open_words = msgspec.structs.replace(self._options.settings, secrets=())
-        _write_settings(settings, encode_settings(settings_of(plan, open_words)))
 
     def _learn_ports(self) -> None:
         if not self.plan.ports:
@@ -457,56 +462,10 @@ class Instance:
         self._held.close()
 
 
-def _checked(plan: Plan, image: Image, options: Options) -> tuple[bytes, Plan]:
-    """The settings as bytes, and the plan as this start runs it; raises UsageError before anything is made."""
-    _check_ports(plan, options)
-    run = at_start(plan, options.settings)
-    encoded = encode_settings(settings_of(plan, options.settings))
-    rootfs = Path(image.rootfs) if image.rootfs else None
-    check_memory(plan, Path(image.kernel), rootfs, options.memory or plan.machine.memory)
-    return encoded, run
-
-
-def _place(plan: Plan, image: Image, options: Options) -> Place:
-    asked = options.settings.volumes
-    return Place(
-        options.name or plan.composition,
-        Path(options.volumes).absolute() if options.volumes else None,
-        Path(image.project) if image.project else None,
-        files={volume.name: Path(volume.file).absolute() for volume in asked if volume.file},
-        sizes={volume.name: volume.size for volume in asked if volume.size},
-    )
-
-
 def _launch(
     image: Image, options: Options, qemu: str, choice: Choice, settings: Path, volumes: Mapping[str, str]
 ) -> Launch:
     return Launch(
-        kernel=image.kernel, rootfs=image.rootfs, settings=str(settings), qemu=qemu, accelerator=choice.name,
+        kernel=image.kernel, rootfs=image.rootfs, disk=image.disk, settings=str(settings), qemu=qemu, accelerator=choice.name,
         memory=options.memory, cpus=options.cpus, ports=dict(options.ports), volumes=volumes, halted=options.halted,
     )  # fmt: skip
-
-
-def _write_settings(path: Path, encoded: bytes) -> None:
-    """The settings may hold secrets: the file is readable for this user only, from its first byte."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(encoded)
-
-
-def _check_ports(plan: Plan, options: Options) -> None:
-    names = {port.name for port in plan.ports}
-    for name, number in options.ports:
-        if name not in names:
-            raise _unknown_port(plan, name)
-        if not 0 <= number <= 65535:
-            raise UsageError(f"'{number}' is not a port.", hint="A port is a number from 1 to 65535; 0: any free one.")
-
-
-def _unknown_port(plan: Plan, name: str) -> RumpelError:
-    known = ", ".join(f"'{port.name}'" for port in plan.ports)
-    return UsageError(
-        f"The composition '{plan.composition}' has no port named '{name}'.",
-        hint=f"Its ports are: {known}." if known else "It has no ports.",
-    )

@@ -9,6 +9,7 @@ import pytest
 
 from rumpel.machine.command import ByHand, Inherited, Launch, pasteable, qemu_command
 from rumpel.resolve.plan import Device, Kernel, Machine, Plan, Port, Ready, Settings, Volume
+from rumpel.resolve.settings import StartSettings, at_start
 
 PLAN = Plan(
     schema=1, composition="web", summary="",
@@ -84,10 +85,10 @@ def test_channels_are_all_that_differs_by_hand() -> None:
 
 def test_what_is_asked_for_at_start_replaces_the_plan() -> None:
     launch = Launch(
-        kernel="k", memory=24, cpus=2, accelerator="kvm", ports={"http": 8080}, volumes={"data": "d"},
-        address="192.168.7.9/28", gateway="192.168.7.1", nameserver="9.9.9.9",
+        kernel="k", memory=24, cpus=2, accelerator="kvm", ports={"http": 8080}, volumes={"data": "d"}
     )  # fmt: skip
-    command = qemu_command(PLAN, launch, ByHand())
+    asked = StartSettings(address="192.168.7.9/28", gateway="192.168.7.1", nameserver="9.9.9.9")
+    command = qemu_command(at_start(PLAN, asked), launch, ByHand())
     assert values(command, "-m") == ["24M"]
     assert values(command, "-smp") == ["2"]
     assert values(command, "-accel") == ["kvm"]
@@ -100,8 +101,9 @@ def test_what_is_asked_for_at_start_replaces_the_plan() -> None:
 
 
 def test_dhcp_leaves_the_network_to_qemu() -> None:
-    launch = Launch(kernel="k", address="dhcp", volumes={"data": "d"})
-    [network] = values(qemu_command(PLAN, launch, ByHand()), "-netdev")
+    launch = Launch(kernel="k", volumes={"data": "d"})
+    plan = at_start(PLAN, StartSettings(address="dhcp"))
+    [network] = values(qemu_command(plan, launch, ByHand()), "-netdev")
     assert network.startswith("user,id=net1,hostfwd=tcp:127.0.0.1:0-:80")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import struct
 import subprocess
 import time
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from rumpel.errors import VolumeError
-from rumpel.machine.volumes import MIB, Place, ensure_volume, take_volume, volume_path, volume_uuid
+from rumpel.machine.volumes import Place, ensure_volume, take_volume, volume_path, volume_uuid
+from rumpel.machine.volumes_ext4 import MIB, check_whole, read_superblock
 from rumpel.resolve.plan import Volume
 
 DATA = Volume(name="data", mount="/data", size=8, serial="data")
@@ -194,20 +196,130 @@ def test_disk_that_fills_up_while_a_volume_is_made_leaves_no_half_volume(small_d
     assert list(small_disk.iterdir()) == []
 
 
-def test_volume_is_not_made_smaller(place) -> None:
+def test_volume_that_is_larger_than_asked_for_is_used_as_it_is(place) -> None:
     path = ensure_volume(DATA, place)
+    before = path.read_bytes()
+    with take_volume(Volume(name="data", mount="/data", size=4), place) as taken:
+        assert taken.path == path
+    assert path.read_bytes() == before
+
+
+def test_volume_is_not_made_smaller_by_a_size_at_start(place) -> None:
+    path = ensure_volume(DATA, place)
+    before = path.read_bytes()
+    asked = Place(place.instance, place.folder, place.project, sizes={"data": 4})
     with pytest.raises(VolumeError) as caught:
-        take_volume(Volume(name="data", mount="/data", size=4), place)
+        take_volume(Volume(name="data", mount="/data", size=4), asked)
     assert str(caught.value) == (
-        "The volume 'data' has 8 MiB, but the composition asks for 4 MiB; a volume is not made smaller.\n"
-        f"Write 'size: 8M', or move the file away to begin with an empty volume: {path}"
+        "The volume 'data' has 8 MiB; a volume is not made smaller, such as to 4 MiB.\n"
+        "Make a new one with 'rumpel volume create', and copy the files."
+    )
+    assert path.read_bytes() == before
+
+
+def test_volume_smaller_than_asked_for_grows_with_what_is_in_it(place) -> None:
+    path = ensure_volume(DATA, place)
+    tool("debugfs", "-w", "-R", "mkdir kept", str(path))
+    with take_volume(Volume(name="data", mount="/data", size=16), place) as taken:
+        assert taken.path.stat().st_size == 16 * MIB
+        with pytest.raises(VolumeError, match="is in use by another instance"):
+            take_volume(DATA, place)
+    assert read_superblock("data", path).size == 16 * MIB
+    assert "kept" in tool("debugfs", "-R", "ls -p", str(path))
+    check_whole("data", path)
+    assert [file.name for file in path.parent.iterdir()] == ["data.ext4"]
+
+
+def test_read_only_volume_does_not_grow(place) -> None:
+    path = ensure_volume(DATA, place)
+    with take_volume(Volume(name="data", mount="/data", size=16, read_only=True), place):
+        assert path.stat().st_size == 8 * MIB
+
+
+def test_file_in_place_of_a_volume_keeps_its_size_and_must_exist(place, tmp_path) -> None:
+    own = ensure_volume(DATA, Place("other", tmp_path / "elsewhere"))
+    given = Place("web", place.folder, files={"data": own})
+    with take_volume(Volume(name="data", mount="/data", size=64), given) as taken:
+        assert taken.path == own
+    assert own.stat().st_size == 8 * MIB
+    assert not volume_path("web", "data", place.folder).exists()
+    with pytest.raises(VolumeError) as caught:
+        take_volume(DATA, Place("web", place.folder, files={"data": tmp_path / "none.ext4"}))
+    assert str(caught.value) == (
+        f"There is no file '{tmp_path}/none.ext4' for the volume 'data'.\n"
+        f"Make it with 'rumpel volume create {tmp_path}/none.ext4 --size 8M', or correct the name."
     )
 
 
-def test_volume_smaller_than_asked_for_is_kept_as_it_is(place) -> None:
-    ensure_volume(DATA, place)
-    with take_volume(Volume(name="data", mount="/data", size=16), place) as taken:
-        assert taken.path.stat().st_size == 8 * MIB
+def test_growth_that_the_disk_has_no_room_for_leaves_the_volume_as_it_is(small_disk) -> None:
+    place = Place("web", small_disk)
+    path = ensure_volume(Volume(name="data", mount="/data", size=2), place)
+    before = path.read_bytes()
+    with pytest.raises(VolumeError) as caught:
+        take_volume(DATA, place)
+    assert re.fullmatch(
+        r"There is no disk space to change the volume 'data': a changed copy needs \d+ MiB, and 3 MiB are free in "
+        rf"'{small_disk}'\.",
+        caught.value.message,
+    )
+    assert path.read_bytes() == before
+    assert list(small_disk.iterdir()) == [path]
+
+
+def test_disk_that_fills_up_while_a_volume_grows_leaves_it_as_it_is(small_disk, monkeypatch) -> None:
+    place = Place("web", small_disk)
+    path = ensure_volume(Volume(name="data", mount="/data", size=2), place)
+    tool("debugfs", "-w", "-R", f"write {__file__} source", str(path))
+    before = path.read_bytes()
+    monkeypatch.setattr("rumpel.machine.volumes_change.require_space", lambda *_: None)
+    filler = small_disk / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(VolumeError, match="There is no disk space to change the volume 'data'"):
+        take_volume(DATA, place)
+    assert path.read_bytes() == before
+    assert sorted(file.name for file in small_disk.iterdir()) == ["data.ext4", "filler"]
+
+
+def test_reader_with_an_unfinished_journal_replays_it_first(place, tmp_path) -> None:
+    path = ensure_volume(DATA, place)
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(path), str(mount)], check=True)
+    try:
+        (mount / "written").write_text("before the cut")
+        os.sync()
+        cut = tmp_path / "cut.ext4"
+        cut.write_bytes(path.read_bytes())
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)
+    assert read_superblock("data", cut).recover
+    given = Place("web", place.folder, files={"data": cut})
+    read_only = Volume(name="data", mount="/data", size=8, read_only=True)
+    with take_volume(read_only, given), take_volume(read_only, given):
+        assert not read_superblock("data", cut).recover
+    assert "before the cut" in tool("debugfs", "-R", "cat written", str(cut))
+
+
+def test_lock_counts_for_the_file_that_is_there_and_not_for_one_that_was_replaced(place, monkeypatch) -> None:
+    path = ensure_volume(DATA, place)
+    real = os.open
+    replaced: list[int] = []
+
+    def late(name, flags, *rest, **words):
+        descriptor = real(name, flags, *rest, **words)
+        if Path(name) == path and not replaced:
+            replaced.append(path.stat().st_ino)
+            path.with_name("new").write_bytes(path.read_bytes())
+            path.with_name("new").replace(path)
+        return descriptor
+
+    monkeypatch.setattr("rumpel.machine.volumes_lock.os.open", late)
+    with take_volume(DATA, place):
+        assert path.stat().st_ino not in replaced
+        with pytest.raises(VolumeError, match="in use"):
+            take_volume(DATA, place)
 
 
 def test_two_who_make_the_same_volume_get_one(place, monkeypatch) -> None:

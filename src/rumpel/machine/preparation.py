@@ -1,0 +1,80 @@
+"""What a start is to be, checked before anything is made: the plan as it runs, the guest's settings, the volumes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rumpel.errors import RumpelError, UsageError
+from rumpel.machine.memory import check_memory
+from rumpel.machine.volumes import Place
+from rumpel.resolve.plan import Plan
+from rumpel.resolve.settings import at_start, encode_settings, settings_of
+
+if TYPE_CHECKING:
+    from rumpel.machine.instance import Image, Options
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """`plan` as this start runs it, its settings as the guest reads them, and the same without secrets."""
+
+    plan: Plan
+    settings: bytes
+    open_settings: bytes
+
+    @property
+    def confidential(self) -> bool:
+        return self.settings != self.open_settings
+
+
+def prepare(plan: Plan, image: Image, options: Options) -> Prepared:
+    """Raises UsageError for what does not fit the plan, and for an image that does not fit into the memory."""
+    check_ports(plan, options)
+    run = at_start(plan, options.settings)
+    encoded = encode_settings(settings_of(plan, options.settings))
+    without = msgspec.structs.replace(options.settings, secrets=())
+    rootfs = Path(image.rootfs) if image.rootfs else None
+    check_memory(plan, Path(image.kernel), rootfs, options.memory or plan.machine.memory)
+    return Prepared(run, encoded, encode_settings(settings_of(plan, without)))
+
+
+def place_of(plan: Plan, image: Image, options: Options) -> Place:
+    """Where the volumes of this start are."""
+    asked = options.settings.volumes
+    return Place(
+        options.name or plan.composition,
+        Path(options.volumes).absolute() if options.volumes else None,
+        Path(image.project) if image.project else None,
+        files={volume.name: Path(volume.file).absolute() for volume in asked if volume.file},
+        sizes={volume.name: volume.size for volume in asked if volume.size},
+    )
+
+
+def write_settings(path: Path, encoded: bytes) -> None:
+    """The settings may hold secrets: the file is readable for this user only, from its first byte."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(encoded)
+
+
+def check_ports(plan: Plan, options: Options) -> None:
+    names = {port.name for port in plan.ports}
+    for name, number in options.ports:
+        if name not in names:
+            raise unknown_port(plan, name)
+        if not 0 <= number <= 65535:
+            raise UsageError(f"'{number}' is not a port.", hint="A port is a number from 1 to 65535; 0: any free one.")
+
+
+def unknown_port(plan: Plan, name: str) -> RumpelError:
+    known = ", ".join(f"'{port.name}'" for port in plan.ports)
+    return UsageError(
+        f"The composition '{plan.composition}' has no port named '{name}'.",
+        hint=f"Its ports are: {known}." if known else "It has no ports.",
+    )
