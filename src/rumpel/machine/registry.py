@@ -33,6 +33,7 @@ Stopped = Literal["ended", "asked", "quit", "killed"]
 
 RECORD = "instance.json"
 LOGS = ("console.log", "qemu.log", "qmp.log")
+_LOOKS = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -109,11 +110,9 @@ class Claim:
         self.directory = directory or instance_directory(name)
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock_alone(self._lock):
             os.close(self._lock)
-            raise _taken(name, self.directory) from None
+            raise _taken(name, self.directory)
         self._clean()
 
     def write(self, record: Record) -> None:
@@ -213,6 +212,24 @@ def _look(directory: Path) -> Seen | None:
     if state in ("starting", "ready") and not _locked(directory):
         state = "dead"
     return Seen(record, state, directory)
+
+
+def _lock_alone(lock: int) -> bool:
+    """Take the owner's lock; False where an owner has it. Who only looks (`_locked`) shares it for an instant, and
+    must not be taken for an owner."""
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            pass
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        time.sleep(0.01)
+    return False
 
 
 def _locked(directory: Path) -> bool:
