@@ -275,3 +275,42 @@ def test_a_detached_machine_is_listed_followed_and_stopped() -> None:
     while json.loads(rumpel("ps", "--json").stdout) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert rumpel("ps").stderr == "No machine runs.\n"
+
+
+def _run_with(redirection: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-I", "-m", "rumpel", *words],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [("list",), ("plan", "web"), ("explain", "web"), ("ps", "--json")], ids=" ".join)
+def test_a_closed_standard_output_is_no_error(words: tuple[str, ...]) -> None:
+    done = _run_with(">&-", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_closed_streams_are_not_taken_by_files_that_are_opened_later() -> None:
+    code = (
+        "from rumpel.cli.main import main; main(['version']); f = open('/etc/passwd'); print(f.fileno() > 2, file=f2)"
+    )
+    code = f"import os; f2 = os.fdopen(os.dup(2), 'w'); os.close(0); os.close(1); os.close(2); {code}"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == "True\n"
+
+
+@pytest.mark.parametrize("words", [("plan", "web"), ("list",)], ids=" ".join)
+def test_a_full_disk_behind_standard_output_is_told_in_a_sentence(words: tuple[str, ...]) -> None:
+    done = _run_with(">/dev/full", *words)
+    sentence = "rumpel: No space left on device.\nCheck the space on the disk and the permissions there.\n"
+    assert (done.returncode, done.stderr) == (4, sentence)
+
+
+def test_a_state_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = rumpel("run", "hello", "--offline", RUMPEL_STATE=str(tmp_path / "file/state"))
+    assert done.returncode == 4
+    assert done.stderr.endswith(
+        f"rumpel: '{tmp_path}/file/state/instances/hello': Not a directory.\n"
+        "Check the space on the disk and the permissions there.\n"
+    ), done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -11,10 +12,17 @@ import click
 
 from rumpel import __version__
 from rumpel.cli.terminal import bold, error_prefix, say
-from rumpel.errors import RumpelError
+from rumpel.errors import HostError, RumpelError
 
 INTERRUPTED = 130
 BUG = 70
+# Errors of the operating system that a user can cause and mend.
+MACHINES_ERRORS = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM),
+        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EMFILE, errno.ENFILE),
+    }
+)
 
 # Section -> command -> where it is (module:attribute), what it does.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -97,6 +105,7 @@ def rumpel(project: str | None) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; returns the exit status."""
+    _open_standard_streams()
     try:
         status = rumpel.main(args=list(arguments), prog_name="rumpel", standalone_mode=False)
         sys.stdout.flush()
@@ -123,14 +132,46 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read has gone ('rumpel plan web | head'): nothing is wrong. What is still buffered goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 128 + 13
+    except OSError as error:
+        if error.errno not in MACHINES_ERRORS:
+            return _bug()
+        if error.filename is None:
+            _drop_output()
+        where = f"'{os.fsdecode(error.filename)}': " if isinstance(error.filename, str | bytes) else ""
+        say(f"{error_prefix()}{where}{error.strerror}.\nCheck the space on the disk and the permissions there.")
+        return HostError.exit_status
     except Exception:
-        import traceback
+        return _bug()
 
-        traceback.print_exc()
-        say(f"{error_prefix()}{bold('This is a bug in Rumpel')}: please report it with the lines above.")
-        return BUG
+
+def _bug() -> int:
+    """Show the error that is being handled as what it is."""
+    import traceback
+
+    traceback.print_exc()
+    say(f"{error_prefix()}{bold('This is a bug in Rumpel')}: please report it with the lines above.")
+    return BUG
+
+
+def _drop_output() -> None:
+    """What is still buffered for standard output goes nowhere: it cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_standard_streams() -> None:
+    """What the caller has closed (`rumpel ps >&-`) becomes /dev/null: no file that is opened later may take its number
+    and get what is said."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _no_such_option(error: click.NoSuchOption) -> str:
