@@ -145,3 +145,22 @@ def test_stop_by_name_passes_over_an_owner_that_hangs(plan_of, floor) -> None:
     finally:
         os.kill(seen.record.owner, signal.SIGCONT)
     assert ends(seen.record.owner)
+
+
+def test_detached_machine_is_kept_where_a_relative_folder_of_this_command_means(
+    plan_of, floor, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RUMPEL_STATE", "a state")
+    seen = start_detached(plan_of("stop", "status=4"), floor, TCG)
+    assert seen.directory.parent == tmp_path / "a state/instances"
+    assert stop_instance(seen.record.name) == "asked"
+
+
+def test_detached_machine_that_this_computer_refuses_is_told_in_a_sentence(
+    plan_of, floor, tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RUMPEL_STATE", str(tmp_path / "file/state"))
+    with pytest.raises(HostError, match=r"The machine could not be started: '.*/file/state/instances/.*': Not a dir"):
+        start_detached(plan_of("stop", "status=4"), floor, TCG)

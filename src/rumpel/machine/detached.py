@@ -25,6 +25,7 @@ from rumpel import errors
 from rumpel.errors import Evidence, InstanceError, MachineError, RumpelError, VolumeError
 from rumpel.machine.instance import Image, Instance, Options, launch
 from rumpel.machine.registry import Seen, find_instance
+from rumpel.places import cache_dir, state_dir
 from rumpel.resolve.plan import Frozen, Plan
 
 
@@ -57,9 +58,11 @@ def start_detached(plan: Plan, image: Image, options: Options) -> Seen:
     """Start a machine that stays; returns it once it is ready. Raises what `instance.start` raises."""
     source = str(Path(rumpel.__file__).parent.parent)
     search = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH", "")]))
+    # It works in another folder: places that are named relative to this one are named in full.
+    environment = dict(os.environ, PYTHONPATH=search, RUMPEL_CACHE=str(cache_dir()), RUMPEL_STATE=str(state_dir()))
     with subprocess.Popen(
         [sys.executable, "-m", "rumpel.machine.detached"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env=dict(os.environ, PYTHONPATH=search), start_new_session=True, cwd="/",
+        stderr=subprocess.PIPE, env=environment, start_new_session=True, cwd="/",
     ) as supervisor:  # fmt: skip
         job = Job(plan=plan, image=_absolute(image), options=_settled(options))
         try:
@@ -150,6 +153,14 @@ def supervise() -> int:
         except RumpelError as error:
             _answer(Answer(failure=_failure_of(error)))
             return error.exit_status
+        except OSError as error:
+            where = f"'{error.filename}': " if error.filename else ""
+            failure = errors.HostError(
+                f"The machine could not be started: {where}{error.strerror}.",
+                hint="Check the space on the disk and the permissions there.",
+            )
+            _answer(Answer(failure=_failure_of(failure)))
+            return failure.exit_status
         _answer(Answer())
         with contextlib.suppress(RumpelError):  # how it ended stands in its record
             return instance.wait()
