@@ -21,7 +21,7 @@ from pathlib import Path
 
 from rumpel.errors import VolumeError
 from rumpel.machine.registry import check_name
-from rumpel.machine.volumes_change import grow
+from rumpel.machine.volumes_change import grow, sync_folder
 from rumpel.machine.volumes_ext4 import MIB, mend, mib, run_tool
 from rumpel.machine.volumes_lock import Taken, hold_for_reading, hold_for_writing
 from rumpel.places import volumes_dir
@@ -132,6 +132,7 @@ def _create(volume: Volume, path: Path, place: Place) -> None:
             os.fsync(image.fileno())
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(fresh)
+        sync_folder(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_space(volume, path, volume.size * MIB) from error

@@ -37,7 +37,7 @@ def changed(name: str, taken: Taken, more: int) -> Iterator[Path]:
         os.fsync(lock)
         copy.replace(path)
         taken.adopt(taken.path, lock)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise no_space(name, path, path.stat().st_blocks * 512 + more) from error
@@ -67,7 +67,7 @@ def grow(name: str, taken: Taken, size: int) -> None:
             image.truncate(size * MIB)
         for words in (["e2fsck", "-f", "-p", str(copy)], ["resize2fs", str(copy)]):
             done = run_tool(words, name)
-            if done.returncode > (1 if words[0] == "e2fsck" else 0):
+            if done.returncode not in ((0, 1) if words[0] == "e2fsck" else (0,)):
                 said = " ".join(done.stdout.split())
                 if "No space left on device" in said:
                     raise no_space(name, path, size * MIB)
@@ -105,7 +105,8 @@ def _copy(name: str, path: Path, copy: Path) -> None:
         raise VolumeError(f"The volume '{name}' could not be copied: {said}", hint="It was left as it is.", volume=path)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Write back the names in a folder: without it a power cut may take a new name away, its file with it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

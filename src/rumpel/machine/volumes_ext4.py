@@ -81,7 +81,7 @@ def mend(name: str, path: Path) -> None:
     """`e2fsck -p`, taken back where it fails: what it had already written is undone (e2undo(8)).
 
     Raises VolumeError with its words for a filesystem that needs a decision. Its exit status is a sum of bits:
-    1 mended, 2 mended (reboot), 4 left damaged, 8 and more: it could not check.
+    1 mended, 2 mended (reboot), 4 left damaged, 8 and more: it could not check; negative: a signal ended it.
     """
     undo = path.with_name(f".{path.name}.undo")
     undo.unlink(missing_ok=True)
@@ -90,7 +90,7 @@ def mend(name: str, path: Path) -> None:
         superblock = image.read(_SUPERBLOCK)
     try:
         done = run_tool(["e2fsck", "-p", "-z", str(undo), str(path)], name)
-        if done.returncode <= 1:
+        if done.returncode in (0, 1):
             return
         if undo.exists():
             run_tool(["e2undo", "-f", str(undo), str(path)], name)
@@ -99,6 +99,12 @@ def mend(name: str, path: Path) -> None:
                 image.write(superblock)
     finally:
         undo.unlink(missing_ok=True)
+    if done.returncode < 0:
+        raise VolumeError(
+            f"The volume '{name}' could not be checked: signal {-done.returncode} ended e2fsck: {path}.",
+            hint="Try again; perhaps this machine is short of memory.",
+            volume=path,
+        )
     said = " ".join(done.stdout.replace(str(path), f"'{path.name}'").split())
     raise VolumeError(
         f"The volume '{name}' is damaged in a way that needs a decision: {path}. e2fsck said: {said}",

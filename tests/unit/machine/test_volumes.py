@@ -141,6 +141,33 @@ def test_damage_that_needs_a_decision_is_refused_and_nothing_is_changed(place) -
     assert [file.name for file in path.parent.iterdir()] == ["data.ext4"]
 
 
+def test_check_that_a_signal_ends_is_no_check(place, tmp_path, monkeypatch) -> None:
+    path = ensure_volume(DATA, place)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "e2fsck").write_text("#!/bin/sh\nkill -KILL $$\n")
+    (programs / "e2fsck").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with pytest.raises(VolumeError) as refused:
+        take_volume(DATA, place)
+    assert refused.value.message == (f"The volume 'data' could not be checked: signal 9 ended e2fsck: {path}.")
+
+
+def test_name_of_a_new_volume_is_written_back_before_it_is_used(place, monkeypatch) -> None:
+    written = []
+    sync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        written.append(
+            (Path(f"/proc/self/fd/{descriptor}").resolve(), volume_path("web", "data", place.folder).exists())
+        )
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    ensure_volume(DATA, place)
+    assert written[-1] == (place.folder, True)
+
+
 def test_small_damage_is_mended(place) -> None:
     path = ensure_volume(DATA, place)
     tool("debugfs", "-w", "-R", "ssv free_blocks_count 7", str(path))
