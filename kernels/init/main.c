@@ -92,6 +92,7 @@ int main(void)
     read_settings();
     write_secrets(&settings);
     load_modules();
+    switch_root(&settings);
     seed_random();
     set_up_system(&settings);
     mount_volumes(&settings);

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,16 +103,66 @@ static bool find_device(const char *serial, char *device, size_t size)
     return found;
 }
 
+/* Waits for the device with that serial; false where it does not appear in time. Needs /sys. */
+static bool await_device(const char *serial, char *device, size_t size)
+{
+    for (int64_t end = now_ms() + DEVICE_DEADLINE_MS; !find_device(serial, device, size);) {
+        if (now_ms() >= end)
+            return false;
+        pause_ms(DEVICE_POLL_MS);
+    }
+    return true;
+}
+
+static void mount_sys(void)
+{
+    mount_at("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL);
+}
+
+static void unmount_sys(void)
+{
+    umount2("/sys", MNT_DETACH); /* a view of the kernel, with nothing to write back */
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place)
+{
+    (void)info;
+    (void)kind;
+    (void)place;
+    (void)remove(path); /* what is busy, a mount point, stays */
+    return 0;
+}
+
+void switch_root(const struct settings *settings)
+{
+    static const char *const MOUNTS[] = {"/dev", "/proc", "/run", "/tmp"};
+    static const char ROOT[] = "/root-disk";
+    char device[sizeof "/dev/" + NAME_MAX], target[sizeof ROOT + NAME_MAX];
+
+    if (settings->root_serial[0] == '\0')
+        return;
+    mount_sys();
+    if (!await_device(settings->root_serial, device, sizeof device))
+        fail("The root filesystem is missing: no block device has the serial '%s'.", settings->root_serial);
+    unmount_sys();
+    if (!make_folder(ROOT) || mount(device, ROOT, "erofs", MS_RDONLY | MS_NODEV | MS_NOATIME, NULL) != 0)
+        fail("The root filesystem could not be mounted from '%s': %s.", device, strerror(errno));
+    for (size_t i = 0; i < sizeof MOUNTS / sizeof MOUNTS[0]; i++) {
+        snprintf(target, sizeof target, "%s%s", ROOT, MOUNTS[i]);
+        if (mount(MOUNTS[i], target, NULL, MS_MOVE, NULL) != 0)
+            fail("'%s' could not be moved to the root filesystem: %s.", MOUNTS[i], strerror(errno));
+    }
+    (void)nftw("/", remove_entry, 8, FTW_PHYS | FTW_MOUNT | FTW_DEPTH);
+    if (chdir(ROOT) != 0 || mount(".", "/", NULL, MS_MOVE, NULL) != 0 || chroot(".") != 0 || chdir("/") != 0)
+        fail("The root filesystem could not become the root: %s.", strerror(errno));
+}
+
 static void mount_volume(const struct settings_volume *volume)
 {
     char device[sizeof "/dev/" + NAME_MAX];
 
-    for (int64_t end = now_ms() + DEVICE_DEADLINE_MS; !find_device(volume->serial, device, sizeof device);) {
-        if (now_ms() >= end)
-            fail("The volume for '%s' is missing: no block device has the serial '%s'.", volume->mount,
-                 volume->serial);
-        pause_ms(DEVICE_POLL_MS);
-    }
+    if (!await_device(volume->serial, device, sizeof device))
+        fail("The volume for '%s' is missing: no block device has the serial '%s'.", volume->mount, volume->serial);
     if (!make_folder(volume->mount))
         fail("The folder '%s' could not be created: %s.", volume->mount, strerror(errno));
     /* A write error must not be followed by further writes over a filesystem that is no longer what it was. */
@@ -125,10 +176,10 @@ void mount_volumes(const struct settings *settings)
 {
     if (settings->volume_count == 0)
         return;
-    mount_at("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, NULL);
+    mount_sys();
     for (size_t i = 0; i < settings->volume_count; i++)
         mount_volume(&settings->volumes[i]);
-    umount2("/sys", MNT_DETACH); /* a view of the kernel, with nothing to write back */
+    unmount_sys();
 }
 
 void seal_root(void)

@@ -10,6 +10,10 @@ int mount_devices(void);
 /* /proc, /run, /tmp, /dev/shm. Ends the machine on failure. */
 void mount_memory(void);
 
+/* Where the root filesystem is on a disk: waits for it, mounts it, and makes it the root, the mounts so far included.
+ * What the initramfs holds is removed first, so that its memory is free. Ends the machine on failure. */
+void switch_root(const struct settings *settings);
+
 /* Waits for each volume's device, by its serial, and mounts it. Ends the machine on failure. */
 void mount_volumes(const struct settings *settings);
 

@@ -98,18 +98,23 @@ static void write_file(const char *path, int flags, const char *text)
     close(fd);
 }
 
+/* A root on a disk cannot be written to: there, '/etc/hosts' and '/etc/resolv.conf' are links into '/run', where the
+ * image has no such file of its own. */
 static void write_names(const struct settings *settings)
 {
+    const bool on_disk = settings->root_serial[0] != '\0';
+    const char *hosts = on_disk ? "/run/hosts" : "/etc/hosts";
+    const char *resolver = on_disk ? "/run/resolv.conf" : "/etc/resolv.conf";
     char text[256];
     struct in_addr server = {htonl(settings->nameserver)};
     snprintf(text, sizeof text, "127.0.0.1 localhost\n::1 localhost\n");
     if (settings->hostname != NULL)
         snprintf(text + strlen(text), sizeof text - strlen(text), "127.0.1.1 %s\n", settings->hostname);
-    write_file("/etc/hosts", O_EXCL, text);
+    write_file(hosts, O_EXCL, text);
     if (settings->nameserver == 0)
         return;
     snprintf(text, sizeof text, "nameserver %s\n", inet_ntoa(server));
-    write_file("/etc/resolv.conf", O_TRUNC, text);
+    write_file(resolver, O_TRUNC, text);
 }
 
 void set_up_network(struct settings *settings)

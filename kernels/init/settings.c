@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Keys that may stand once in a source, as bits of `seen`; and groups that a source replaces as a whole. */
-enum { SEEN_PROGRAM = 1, SEEN_HOSTNAME = 2, SEEN_NET = 4, SEEN_CLOCK = 8, SEEN_ARGUMENT = 16, SEEN_VOLUME = 32 };
+enum { SEEN_PROGRAM = 1, SEEN_HOSTNAME = 2, SEEN_NET = 4, SEEN_CLOCK = 8, SEEN_ARGUMENT = 16, SEEN_VOLUME = 32, SEEN_ROOT = 64 };
 
 static const int64_t CLOCK_LIMIT = INT64_C(100) * 366 * 86400; /* a century either way */
 
@@ -217,6 +217,21 @@ static bool set_clock(struct settings *settings, struct source *source, const ch
     return true;
 }
 
+static bool set_root(struct settings *settings, struct source *source, const char *value)
+{
+    size_t length = strcspn(value, ",");
+
+    if (!once(source, SEEN_ROOT, "root", value))
+        return false;
+    if (length == 0 || length > SETTINGS_SERIAL)
+        return wrong(source, "root", value, "its serial must have 1 to 20 characters");
+    if (strcmp(value + length, ",erofs") != 0)
+        return wrong(source, "root", value, "it must be 'SERIAL,erofs'");
+    memcpy(settings->root_serial, value, length);
+    settings->root_serial[length] = '\0';
+    return true;
+}
+
 static bool add_argument(struct settings *settings, struct source *source, const char *value)
 {
     if (!(source->seen & SEEN_ARGUMENT)) {
@@ -313,6 +328,8 @@ static bool set(struct settings *settings, struct source *source, const char *ke
         return set_hostname(settings, source, value);
     if (strcmp(key, "clock") == 0)
         return set_clock(settings, source, value);
+    if (strcmp(key, "root") == 0)
+        return set_root(settings, source, value);
     if (strcmp(key, "program") == 0) {
         if (!once(source, SEEN_PROGRAM, key, value))
             return false;

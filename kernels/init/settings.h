@@ -48,6 +48,7 @@ struct settings {
     unsigned prefix; /* 1 to 32 */
     struct settings_volume volumes[SETTINGS_VOLUMES];
     size_t volume_count;
+    char root_serial[SETTINGS_SERIAL + 1]; /* of the disk with the root filesystem; empty: the initramfs is the root */
     int64_t clock; /* seconds to add to the wall clock */
     struct settings_secret secrets[SETTINGS_SECRETS];
     size_t secret_count;
