@@ -14,13 +14,14 @@ from rumpel.build.kernel_linux import BASE_CONFIG, BuildKernel
 from rumpel.build.kernel_linux_config import Configure, asked_by
 from rumpel.build.manifest import Place, ReplacedSource, WriteManifest, WritePlan
 from rumpel.build.modules import WantedModule
+from rumpel.build.packages import CollectPackages
 from rumpel.build.prologue import PROLOGUE
-from rumpel.build.rootfs import PlacedFile, Placement, RootFilesystem, check_collisions, component_files
+from rumpel.build.rootfs import PlacedFile, check_collisions, component_files
+from rumpel.build.roots import Placed, Roots
 from rumpel.build.step import AnyPath, ProjectPath, Step, TreePath, Workspace
 from rumpel.build.toolchain import Toolchain
 from rumpel.errors import BuildError
 from rumpel.resolve.plan import CBuild, Component, Plan, Source
-from rumpel.resolve.settings import settings_of
 
 Node = Any  # SCons has no types
 
@@ -46,42 +47,29 @@ class Declarer:
         """Declare all of `plan`; the node of its manifest."""
         folder = image_folder(plan)
         check_program(plan)
-        unstripped, stripped = self._program(plan, folder)
-        placed = [_program_file(plan)]
+        program = program_of(plan)
+        debug, placed = [], []
+        if program.c is not None:
+            unstripped, stripped = self._program(plan, folder)
+            debug.append(unstripped)
+            placed.append(Placed(_program_file(plan), stripped))
         for component in plan.components:
-            placed += component_files(self.workspace, component)
+            placed += [
+                Placed(file, None if file.path is None else self.env.File(str(file.path)))
+                for file in component_files(self.workspace, component)
+            ]
         init = self._init(plan)
+        first = []
         if init:
-            placed.append(PlacedFile(target="/init", owner=_kernel_part(plan), mode=stat.S_IFREG | 0o755))
-        check_collisions(placed)
-        sources: list[Node] = []
-        placements = []
-        for file in placed:
-            number = -1
-            if not file.link:
-                number = len(sources)
-                built = stripped if file.target == placed[0].target else init[1] if file.target == "/init" else None
-                sources.append(built if built is not None else self.env.File(str(file.path)))
-            placements.append(
-                Placement(target=file.target, owner=file.owner, mode=file.mode, source=number, link=file.link)
-            )
+            file = PlacedFile(target="/init", owner=_kernel_part(plan), mode=stat.S_IFREG | 0o755)
+            first.append(Placed(file, init[1]))
+        check_collisions([each.file for each in (*placed, *first)])
         kernel, modules, kernel_debug = self._kernel(plan, folder)
-        rootfs, contents = self._step(
-            RootFilesystem(
-                part=f"composition/{plan.composition}",
-                kernel=_kernel_part(plan),
-                placements=tuple(placements),
-                folders=tuple(volume.mount for volume in plan.volumes),
-                settings=settings_of(plan),
-                has_modules=bool(modules),
-            ),
-            [*sources, *modules],
-            [f"{folder}/rootfs.cpio", f"{folder}/parts/contents.json"],
-        )
+        debug += kernel_debug
+        root = Roots(plan, folder, self._collected(plan), modules).declare(self._step, placed, first)
         written = self._step(
             WritePlan(part=f"composition/{plan.composition}", json=plan.to_json().decode()), [], [f"{folder}/plan.json"]
         )
-        debug = [unstripped, *kernel_debug]
         if init:
             debug += self._place(_kernel_part(plan), init[0], f"{folder}/debug/init")
         manifest = self._step(
@@ -90,13 +78,14 @@ class Declarer:
                 composition=plan.composition,
                 directory=folder,
                 tools=self.tools,
+                on_disk=root.initramfs is not None,
                 substitutions=tuple(
                     ReplacedSource(source=source.name, pinned=source.pinned_version, used=source.version)
                     for source in plan.sources
                     if source.pinned_version
                 ),
             ),
-            [kernel, rootfs, *written, contents, *debug],
+            [kernel, root.rootfs, *written, root.contents, *(root.initramfs or ()), *debug],
             [f"{folder}/manifest.json"],
         )
         return manifest[0]
@@ -126,10 +115,30 @@ class Declarer:
             self._shared[full] = self._step(step, sources, targets, **settings)
         return self._shared[full]
 
+    # Packages
+
+    def _collected(self, plan: Plan) -> dict[str, Node]:
+        """For each component that takes files from packages: a list of them."""
+        found = {}
+        for component in plan.components:
+            if component.packages is None:
+                continue
+            names = set(component.sources)
+            step = CollectPackages(
+                part=f"component/{component.name}",
+                directory=component.directory,
+                entry=component.entry if component.kind == "deb" or component.packages.program else "",
+                packages=component.packages,
+                sources=tuple(source for source in plan.sources if source.name in names),
+            )
+            target = f"{PARTS}/{component.name}/packages.json"
+            found[f"component/{component.name}"] = self._once(target, step, [], [target])[0]
+        return found
+
     # Programs
 
     def _program(self, plan: Plan, folder: str) -> tuple[Node, Node]:
-        program = next(component for component in plan.components if component.role == "program")
+        program = program_of(plan)
         name = Path(program.entry).name
         objects: list[Node] = []
         for component in plan.components:
@@ -305,11 +314,16 @@ class Declarer:
 def check_program(plan: Plan) -> None:
     """Raises BuildError where the plan has no program that can be built."""
     programs = [component for component in plan.components if component.role == "program"]
-    if len(programs) != 1 or programs[0].c is None:
+    if len(programs) != 1:
         raise BuildError(
-            f"The composition '{plan.composition}' has {len(programs)} programs of kind 'c'; one is needed.",
+            f"The composition '{plan.composition}' has {len(programs)} programs; one is needed.",
             hint="Name exactly one component with the role 'program' in 'components'.",
         )
+
+
+def program_of(plan: Plan) -> Component:
+    """The component that is the program."""
+    return next(component for component in plan.components if component.role == "program")
 
 
 def named_source(plan: Plan, names: tuple[str, ...], what: str) -> Source:
@@ -337,7 +351,7 @@ def sysroot_of(plan: Plan) -> Source:
 
 
 def _program_file(plan: Plan) -> PlacedFile:
-    program = next(component for component in plan.components if component.role == "program")
+    program = program_of(plan)
     return PlacedFile(target=program.entry, owner=f"component/{program.name}", mode=stat.S_IFREG | 0o755)
 
 

@@ -17,13 +17,13 @@ from rumpel.resolve.plan import Frozen
 
 MANIFEST_SCHEMA = 1
 
-FileFormat = Literal["pvh", "bzimage", "cpio", "elf", "json", "text"]
+FileFormat = Literal["pvh", "bzimage", "cpio", "erofs", "elf", "json", "text"]
 
 
 class ImageFile(Frozen, frozen=True):
     """One file of an image: `path` relative to the image's folder, `size` in bytes.
 
-    `format` is `pvh` or `bzimage` for a kernel, `cpio` for a root filesystem, `elf` for a program with debugging
+    `format` is `pvh` or `bzimage` for a kernel, `cpio` or `erofs` for a root filesystem, `elf` for a program with debugging
     information, `json` for data, `text` for a kernel's configuration.
     """
 
@@ -56,8 +56,8 @@ class Manifest(Frozen, frozen=True):
     """An image. `directory` is its folder relative to the project's root, with `/` between names.
 
     `debug` are its programs with symbols, for backtraces, and of a kernel that was built here its other forms; they are
-    not part of what boots. `contents` is every entry
-    of the root filesystem.
+    not part of what boots. `contents` is every entry of the root filesystem. Where that is a disk, `initramfs` is what
+    the kernel starts with, to mount it.
     """
 
     schema: int
@@ -70,6 +70,8 @@ class Manifest(Frozen, frozen=True):
     contents: tuple[Content, ...]
     tools: Toolchain
     substitutions: tuple[ReplacedSource, ...]
+    initramfs: ImageFile | None = None
+    initramfs_contents: tuple[Content, ...] = ()
 
     def to_json(self) -> bytes:
         """The stable JSON form."""
@@ -92,27 +94,32 @@ def load_manifest(path: Path) -> Manifest:
 
 
 class WriteManifest(Step, frozen=True):
-    """`sources`: kernel, root filesystem, plan, contents, then the programs with symbols."""
+    """`sources`: kernel, root filesystem, plan, contents; where that is `on_disk`, the initramfs and its contents; then
+    the programs with symbols."""
 
     verb: ClassVar[str] = "MANIFEST"
     composition: str
     directory: str
     tools: Toolchain
     substitutions: tuple[ReplacedSource, ...]
+    on_disk: bool = False
 
     def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
-        kernel, rootfs, plan, contents, *debug = sources
+        kernel, rootfs, plan, contents, *rest = sources
+        initial, debug = (rest[:2], rest[2:]) if self.on_disk else ([], rest)
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
             composition=self.composition,
             directory=self.directory,
             kernel=_image_file(kernel, "kernel", kernel_format(kernel)),
-            rootfs=_image_file(rootfs, "rootfs.cpio", "cpio"),
+            rootfs=_image_file(rootfs, rootfs.name, "erofs" if self.on_disk else "cpio"),
             plan=_image_file(plan, "plan.json", "json"),
             debug=tuple(_image_file(path, f"debug/{path.name}", _debug_format(path)) for path in debug),
-            contents=tuple(msgspec.json.decode(contents.read_bytes(), type=list[Content])),
+            contents=_contents(contents),
             tools=self.tools,
             substitutions=self.substitutions,
+            initramfs=_image_file(initial[0], initial[0].name, "cpio") if initial else None,
+            initramfs_contents=_contents(initial[1]) if initial else (),
         )
         targets[0].write_bytes(manifest.to_json())
 
@@ -145,6 +152,10 @@ class Place(Step, frozen=True):
             targets[0].hardlink_to(sources[0])
         except OSError:
             shutil.copyfile(sources[0], targets[0])
+
+
+def _contents(path: Path) -> tuple[Content, ...]:
+    return msgspec.json.decode(path.read_bytes(), type=tuple[Content, ...])
 
 
 def _debug_format(path: Path) -> FileFormat:

@@ -14,6 +14,8 @@ import msgspec
 
 from rumpel.build import cpio
 from rumpel.build.manifest import Content
+from rumpel.build.packages import Collected, read_collected
+from rumpel.build.programs import Allowed, check_programs
 from rumpel.build.step import Step, Workspace, part_name
 from rumpel.errors import BuildError
 from rumpel.resolve.plan import Component, Frozen
@@ -79,58 +81,119 @@ def check_collisions(placed: Iterable[PlacedFile]) -> None:
     for file in placed:
         other = files.get(file.target) or owners.get(file.target)
         if other is not None:
-            raise BuildError(
-                f"'{file.target}' in the root filesystem is added twice: by {_who(other)} and by {_who(file.owner)}.",
-                hint="Give one of them another 'target', or take one of them out of the composition.",
-            )
+            raise _added_twice(file.target, other, file.owner)
         files[file.target] = file.owner
     for target, owner in files.items():
         for parent in PurePosixPath(target).parents:
             if str(parent) in files:
-                raise BuildError(
-                    f"'{parent}' in the root filesystem is a file of {_who(files[str(parent)])} "
-                    f"and a folder of {_who(owner)}.",
-                    hint="Give one of them another 'target'.",
-                )
+                raise _file_and_folder(str(parent), files[str(parent)], owner)
+
+
+def _added_twice(target: str, first: str, second: str) -> BuildError:
+    return BuildError(
+        f"'{target}' in the root filesystem is added twice: by {_who(first)} and by {_who(second)}.",
+        hint="Give one of them another 'target', or take one of them out of the composition.",
+    )
+
+
+def _file_and_folder(path: str, file: str, folder: str) -> BuildError:
+    return BuildError(
+        f"'{path}' in the root filesystem is a file of {_who(file)} and a folder of {_who(folder)}.",
+        hint="Give one of them another 'target'.",
+    )
+
+
+class Tree:
+    """A root filesystem while it is put together: its entries by path, and whose they are."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, cpio.Entry] = {}
+        self.owners: dict[str, str] = {}
+
+    def place(self, placements: Sequence[Placement], sources: Sequence[Path]) -> None:
+        """Files whose places were checked against each other before."""
+        for placement in placements:
+            self.add(_entry(placement, sources), placement.owner)
+
+    def collect(self, workspace: Workspace, owner: str, files: Iterable[Collected]) -> None:
+        """Files of packages. Two components may bring the same file (a shared library); then it is the first's.
+
+        Raises BuildError where two have one place and different content.
+        """
+        for file in files:
+            data = workspace.resolve(file.file).read_bytes()
+            entry = cpio.Entry(_relative(file.target), file.mode, data)
+            other = self.entries.get(entry.path)
+            if other is None:
+                self.add(entry, owner)
+            elif (other.data, other.mode) != (entry.data, entry.mode):
+                raise _added_twice(file.target, self.owners[entry.path], owner)
+
+    def add(self, entry: cpio.Entry, owner: str) -> None:
+        self.entries[entry.path] = entry
+        self.owners[entry.path] = owner
+
+    def complete(self, folders: Iterable[str], owner: str) -> None:
+        """Add `folders`, and those that files are in."""
+        for path in folders:
+            self._add_folder(_relative(path), owner)
+        for path in list(self.entries):
+            for parent in PurePosixPath(path).parents:
+                if str(parent) != ".":
+                    self._add_folder(str(parent), owner)
+                    if not stat.S_ISDIR(self.entries[str(parent)].mode):
+                        raise _file_and_folder(f"/{parent}", self.owners[str(parent)], self.owners[path])
+
+    def _add_folder(self, path: str, owner: str) -> None:
+        if path not in self.entries:
+            self.add(cpio.directory(path), owner)
+
+    def contents(self) -> bytes:
+        """The list of what it holds, as JSON."""
+        contents = [_content(entry, self.owners[entry.path]) for entry in self.entries.values()]
+        contents.sort(key=lambda content: content.path)
+        return msgspec.json.format(msgspec.json.encode(contents, order="sorted"), indent=2) + b"\n"
 
 
 class RootFilesystem(Step, frozen=True):
     """Files, settings and modules to a newc archive, and a list of what it holds and whose it is.
 
-    `sources`: the files that placements number; where `has_modules`, a tar of modules is the last. `targets`: the
-    archive, the list of contents as JSON.
+    `sources`: the files that placements number, a list of files for each of `collected` (the parts that take files
+    from packages); where `has_modules`, a tar of modules is the last. `targets`: the archive, the list of contents as
+    JSON.
     """
 
     verb: ClassVar[str] = "ROOTFS"
-    code: ClassVar[tuple[str, ...]] = ("cpio.py",)
+    code: ClassVar[tuple[str, ...]] = ("cpio.py", "programs.py", "elf.py")
     kernel: str
     placements: tuple[Placement, ...]
     folders: tuple[str, ...]
     settings: tuple[Record, ...]
     has_modules: bool
+    programs: tuple[Allowed, ...]
+    collected: tuple[str, ...] = ()
 
     def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
-        entries = {CONSOLE.path: CONSOLE}
-        owners: dict[str, str] = {}
-        for placement in self.placements:
-            entries[_relative(placement.target)] = _entry(placement, sources)
-            owners[_relative(placement.target)] = placement.owner
+        tree = Tree()
+        tree.add(CONSOLE, self.part)
+        tree.place(self.placements, sources)
+        lists = sources[number_of_files(self.placements) :]
+        for owner, path in zip(self.collected, lists, strict=False):
+            tree.collect(workspace, owner, read_collected(path))
         if self.has_modules:
             for entry in _tar_entries(sources[-1]):
-                entries[entry.path] = entry
-                owners[entry.path] = self.kernel
-        settings = _relative(SETTINGS_PATH)
-        entries[settings] = cpio.Entry(settings, stat.S_IFREG | 0o644, encode_settings(self.settings))
-        for folder in (*STANDARD_FOLDERS, *self.folders):
-            entries.setdefault(_relative(folder), cpio.directory(_relative(folder)))
-        for path in list(entries):
-            for parent in PurePosixPath(path).parents:
-                if str(parent) != ".":
-                    entries.setdefault(str(parent), cpio.directory(str(parent)))
-        targets[0].write_bytes(cpio.archive(entries.values()))
-        contents = [_content(entry, owners.get(entry.path, self.part)) for entry in entries.values()]
-        contents.sort(key=lambda content: content.path)
-        targets[1].write_bytes(msgspec.json.format(msgspec.json.encode(contents, order="sorted"), indent=2) + b"\n")
+                tree.add(entry, self.kernel)
+        settings = cpio.Entry(_relative(SETTINGS_PATH), stat.S_IFREG | 0o644, encode_settings(self.settings))
+        tree.add(settings, self.part)
+        tree.complete((*STANDARD_FOLDERS, *self.folders), self.part)
+        check_programs(list(tree.entries.values()), tree.owners, self.programs)
+        targets[0].write_bytes(cpio.archive(tree.entries.values()))
+        targets[1].write_bytes(tree.contents())
+
+
+def number_of_files(placements: Sequence[Placement]) -> int:
+    """How many sources of a step belong to `placements`; links have none."""
+    return sum(placement.source >= 0 for placement in placements)
 
 
 def _walk(folder: Path) -> Iterable[Path]:

@@ -35,6 +35,7 @@ _DEBIAN_PACKAGES = {
     "tclsh": "tcl",
     "lz4": "lz4",
     "zstd": "zstd",
+    "mkfs.erofs": "erofs-utils",
     "xz": "xz-utils",
     "flex": "flex",
     "bison": "bison",
