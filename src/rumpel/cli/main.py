@@ -31,6 +31,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "ps": ("instances:ps", "List the machines that run"),
         "logs": ("instances:logs", "Show a machine's console"),
         "stop": ("instances:stop", "Stop machines: ask the program, then a deadline, then kill"),
+        "volume": ("volume:volume", "Look into volumes, fill, copy, grow and remove them"),
     },
     "Compositions": {
         "list": ("compositions:list_", "List the compositions of this project"),

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rumpel.cli.images import BuildChoices, Wanted, build_options, built, composition_options, pair
+from rumpel.cli.images import BuildChoices, Wanted, build_options, built, composition_options
 from rumpel.cli.interrupts import Interrupted, interrupt_main, interruptible
 from rumpel.cli.output import echo_json
+from rumpel.cli.start import StartWords, start_options, start_settings
 from rumpel.cli.terminal import bold, say
 from rumpel.errors import MachineError, UsageError
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("-d", "--detach", is_flag=True, help="Return when it answers; it runs on until 'rumpel stop'.")
 @click.option("--name", metavar="NAME", default="", help="The machine's name. [the composition's]")
 @click.option("-p", "--port", "ports", multiple=True, metavar="HOST:NAME", help="Reach the port NAME on this one.")
-@click.option("-e", "--env", "environment", multiple=True, metavar="NAME=VALUE", help="Set a variable in the guest.")
+@start_options
 @click.option("--memory", metavar="SIZE", default="", help="Memory, such as 256M or 1G.")
 @click.option("--cpus", metavar="N", type=click.IntRange(1), default=None, help="Number of CPUs.")
 @click.option(
@@ -55,7 +56,7 @@ def run(
     detach: bool,
     name: str,
     ports: tuple[str, ...],
-    environment: tuple[str, ...],
+    words: StartWords,
     memory: str,
     cpus: int | None,
     accel: str,
@@ -67,7 +68,8 @@ def run(
     """Build COMPOSITION, boot it and wait until it answers.
 
     The console is streamed until Ctrl-C, which stops the machine cleanly; a second Ctrl-C kills it. ARGUMENTS take
-    the place of the composition's. Nothing is rebuilt for other arguments, variables, ports or memory.
+    the place of the composition's. Nothing is rebuilt for what a start is given: arguments, variables, secrets,
+    addresses, volumes, ports, memory.
 
     Ends with the guest program's own status when the program ends by itself.
     """
@@ -75,14 +77,11 @@ def run(
         raise UsageError("'--json' needs '--detach': in the foreground the output is the console.")
     from rumpel.machine.instance import Image, Options
     from rumpel.machine.registry import check_name
-    from rumpel.resolve.settings import StartSettings
 
     options = Options(
         name=check_name(name or composition),
         ports=tuple(_host_port(word) for word in ports),
-        settings=StartSettings(
-            arguments=arguments or None, environment=tuple(pair("-e", word) for word in environment)
-        ),
+        settings=start_settings(words, arguments),
         memory=_mebibytes(memory),
         cpus=cpus or 0,
         accelerator=accel,  # type: ignore[arg-type]  # click has checked the word
@@ -115,6 +114,8 @@ def _foreground(plan: Plan, files: Image, options: Options) -> int:
 
     with launch(plan, files, options) as instance:
         try:
+            for remark in instance.remarks:
+                say(remark)
             if instance.accelerator.reason:
                 say(instance.accelerator.reason)
             instance.console.follow(_to_stdout)
@@ -150,6 +151,8 @@ def _detached(plan: Plan, files: Image, options: Options, as_json: bool) -> int:
 
     seen = start_detached(plan, files, options)
     row = row_of(seen)
+    for remark in seen.record.remarks:
+        say(remark)
     if as_json:
         echo_json(row)
     else:
