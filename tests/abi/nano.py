@@ -35,7 +35,8 @@ def build_kernel(output: Path, drivers: tuple[str, ...] = DRIVERS) -> Path:
 
 def compile_static(source: Path, output: Path, compiler: str, flags: tuple[str, ...] = ()) -> Path:
     """A static program."""
-    command = [compiler, "-O1", "-static", "-pthread", "-Wno-unused-result", *flags, str(source), "-o", str(output)]
+    kind = [] if "-static-pie" in flags else ["-static"]
+    command = [compiler, "-O1", *kind, "-pthread", "-Wno-unused-result", *flags, str(source), "-o", str(output)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return output
 

@@ -1,0 +1,14 @@
+"""The kernel that the programs run on, built once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.abi import nano
+
+
+@pytest.fixture(scope="session")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A nano kernel without network."""
+    return nano.build_kernel(tmp_path_factory.mktemp("kernel") / "kernel")

@@ -1,0 +1,115 @@
+"""Damaged programs, archives and settings: a sentence that says what is wrong, and the end."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from tests.abi import nano
+
+PROGRAMS = Path(__file__).with_name("programs")
+SETTINGS = b"schema=1\0program=/bin/program\0"
+
+pytestmark = pytest.mark.boot
+
+
+@pytest.fixture(scope="session")
+def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A program that works."""
+    output = tmp_path_factory.mktemp("good") / "program"
+    return nano.compile_static(PROGRAMS / "map_null.c", output, "gcc").read_bytes()
+
+
+def fails(kernel: Path, initrd: bytes, folder: Path, why: str) -> None:
+    """The machine ends with `fail WHY`, also as the console's last line."""
+    end = nano.run(kernel, initrd, folder, memory="32M")
+    assert end.control[-1:] == (f"fail {why}",)
+    assert end.console.splitlines()[-1] == f"nano: {why}"
+
+
+def program(data: bytes) -> bytes:
+    """A root filesystem with this as its program."""
+    return nano.archive({"rumpel/settings": SETTINGS, "bin/program": data})
+
+
+def changed(data: bytes, offset: int, value: bytes) -> bytes:
+    """The bytes with some of them replaced."""
+    return data[:offset] + value + data[offset + len(value) :]
+
+
+def test_the_unchanged_program_runs(kernel: Path, good: bytes, tmp_path: Path) -> None:
+    assert nano.run(kernel, program(good), tmp_path).status == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda good: b"#!/bin/sh\n", "it is no ELF program"),
+        (lambda good: b"", "it is no ELF program"),
+        (lambda good: good[:100], "its table of program headers lies outside the file"),
+        (lambda good: good[: len(good) // 2], "a segment lies outside the file: the file is truncated or damaged"),
+        (lambda good: changed(good, 4, b"\1"), "it is made for another kind of CPU than x86-64"),
+        (lambda good: changed(good, 18, b"\xb7\0"), "it is made for another kind of CPU than x86-64"),
+        (lambda good: changed(good, 16, b"\4\0"), "it is an ELF file, but no program"),
+        (lambda good: changed(good, 54, b"\1\0"), "its table of program headers cannot be"),
+        (lambda good: changed(good, 56, b"\xff\xff"), "its table of program headers cannot be"),
+        (lambda good: changed(good, 32, b"\xff" * 8), "its table of program headers lies outside the file"),
+        (lambda good: changed(good, 24, b"\0" * 8), "its entry point is in no executable segment"),
+        (lambda good: changed(good, 64 + 16, struct.pack("<Q", 0xFFFF800000000000)), "a segment's address cannot be"),
+        (
+            lambda good: changed(good, 64, struct.pack("<I", 3)),
+            "it is linked dynamically; this kernel runs static programs",
+        ),
+        (lambda good: changed(good, 64 + 4, struct.pack("<I", 7)), "a segment is both writable and executable"),
+    ],
+)
+def test_a_damaged_program_is_named(change: object, why: str, kernel: Path, good: bytes, tmp_path: Path) -> None:
+    assert callable(change)
+    fails(kernel, program(change(good)), tmp_path, f"The program '/bin/program' cannot be run: {why}.")
+
+
+def test_a_missing_program_is_named(kernel: Path, tmp_path: Path) -> None:
+    image = nano.archive({"rumpel/settings": SETTINGS})
+    fails(kernel, image, tmp_path, "The program '/bin/program' is not in the root filesystem.")
+
+
+def test_a_truncated_archive_is_named(kernel: Path, good: bytes, tmp_path: Path) -> None:
+    image = program(good)
+    at = image.rindex(b"070701", 0, image.rindex(b"070701"))
+    why = f"The root filesystem's archive is truncated: the entry at byte {at} reaches beyond its end."
+    fails(kernel, image[: len(image) // 2], tmp_path, why)
+
+
+def test_an_archive_without_its_last_entry_is_named(kernel: Path, tmp_path: Path) -> None:
+    image = nano.archive({"rumpel/settings": SETTINGS})
+    why = "The root filesystem's archive is truncated: it has no last entry."
+    fails(kernel, image[: image.rindex(b"070701")], tmp_path, why)
+
+
+def test_a_damaged_header_is_named(kernel: Path, tmp_path: Path) -> None:
+    image = nano.archive({"rumpel/settings": SETTINGS})
+    why = "The root filesystem's archive is damaged: no cpio header at byte 0."
+    fails(kernel, b"X" + image[1:], tmp_path, why)
+    why = "The root filesystem's archive is damaged: the header at byte 0 has a field that is no number."
+    fails(kernel, changed(image, 54, b"ZZZZZZZZ"), tmp_path, why)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (b"schema=1\0program", "The settings from the image do not end with a NUL byte."),
+        (b"schema=1\0program\0", "The settings from the image have a record without '=': 'program'."),
+        (b"program=/x\0", "The settings from the image do not begin with 'schema=1', the only version known."),
+        (b"schema=1\0arg=x\0", "The settings name no program."),
+    ],
+)
+def test_malformed_settings_are_named(settings: bytes, why: str, kernel: Path, tmp_path: Path) -> None:
+    fails(kernel, nano.archive({"rumpel/settings": settings}), tmp_path, why)
+
+
+def test_an_unknown_setting_is_said_and_ignored(kernel: Path, good: bytes, tmp_path: Path) -> None:
+    image = nano.archive({"rumpel/settings": SETTINGS + b"colour=red\0", "bin/program": good})
+    end = nano.run(kernel, image, tmp_path)
+    assert end.status == 0
+    assert "nano: the setting 'colour=red' from the image is unknown and is ignored" in end.console
