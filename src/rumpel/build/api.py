@@ -18,6 +18,10 @@ from rumpel.build.manifest import Manifest, load_manifest
 from rumpel.build.report import read_report
 from rumpel.build.session import OWN_ROOT, REPORT_SETTING
 from rumpel.errors import BuildError, RumpelError
+from rumpel.places import cache_dir
+
+# What a person has set for builds of other projects: it could clean (-c) or only pretend (-n).
+_NOT_FOR_SCONS = frozenset({"SCONSFLAGS", "SCONS_LIB_DIR", "SCONS_CACHE_MSVC_CONFIG"})
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,12 @@ def build(
     options = options or BuildOptions()
     with tempfile.TemporaryDirectory(prefix="rumpel-build-") as folder:
         report = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "SCons", "-Q", "-f", str(OWN_ROOT / "SConstruct"), "-C", str(options.project)]
+        # -P: a file of the project, such as `secrets.py`, does not stand in for one of Python's own modules.
+        command = [sys.executable, "-P", "-m", "SCons", "-Q", "--no-site-dir", "-f", str(OWN_ROOT / "SConstruct")]
+        command += ["-C", str(options.project)]
         command += [f"composition={composition}", *options.words()]
-        environment = {**os.environ, REPORT_SETTING: str(report), "PYTHONUNBUFFERED": "1"}
+        environment = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_SCONS}
+        environment |= {REPORT_SETTING: str(report), "PYTHONUNBUFFERED": "1", "RUMPEL_CACHE": str(cache_dir())}
         with (
             tempfile.TemporaryFile() as words,
             subprocess.Popen(
