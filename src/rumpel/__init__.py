@@ -1,3 +1,35 @@
-"""Rumpel composes small single-purpose virtual machines."""
+"""Rumpel composes small single-purpose virtual machines.
+
+The test harness is reached from here: `rumpel.boot`, `rumpel.launch`, `rumpel.aio`, and the errors.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rumpel.errors import MachineError, RumpelError
+    from rumpel.harness import aio
+    from rumpel.harness.api import boot, launch
+    from rumpel.harness.vm import Vm
 
 __version__ = "0.1.0"
+__all__ = ["MachineError", "RumpelError", "Vm", "__version__", "aio", "boot", "launch"]
+
+# Imported when they are used: the command line starts without them.
+_WHERE = {
+    "MachineError": "rumpel.errors",
+    "RumpelError": "rumpel.errors",
+    "Vm": "rumpel.harness.vm",
+    "boot": "rumpel.harness.api",
+    "launch": "rumpel.harness.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "aio":
+        return importlib.import_module("rumpel.harness.aio")
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'rumpel' has no attribute '{name}'")

@@ -21,6 +21,14 @@ def state_dir() -> Path:
     return _place("RUMPEL_STATE", "XDG_STATE_HOME", ".local/state")
 
 
+def own_root() -> Path:
+    """The folder of Rumpel's own compositions, components, kernels, machines and drivers: in the installed package, or
+    the root of the checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "own"
+    return installed if installed.is_dir() else package.parents[1]
+
+
 def store_dir() -> Path:
     """Fetched sources, by SHA-256."""
     return cache_dir() / "store"

@@ -110,6 +110,11 @@ class Console:
         with self._changed:
             return _decoded(self._text[max(0, since - self._dropped) :])
 
+    def data(self, since: int = 0) -> bytes:
+        """What is held from position `since` on, as it came but for carriage returns."""
+        with self._changed:
+            return bytes(self._text[max(0, since - self._dropped) :])
+
     def tail(self, lines: int = 30) -> str:
         """The last lines."""
         with self._changed:

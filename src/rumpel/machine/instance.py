@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 
 class Image(Frozen, frozen=True, kw_only=True):
-    """The files of a built image, absolute paths. `project` is the root that a plan's relative paths start from."""
+    """The files of a built image, absolute paths. `rootfs` is the archive that the kernel starts with, `disk` the root
+    filesystem where that is on one; `project` is the root that a plan's relative paths start from."""
 
     kernel: str
     rootfs: str = ""
@@ -270,7 +271,9 @@ class Instance:
             match declared.kind:
                 case "console":
                     remaining = max(0.0, deadline - time.monotonic())
-                    self._running.console.wait_for(declared.console, remaining, watch=self._watch)
+                    self._running.console.wait_for(
+                        declared.console, remaining, since=self._running.boot_position, watch=self._watch
+                    )
                 case "exit":
                     self._until(lambda: self._running.ended, deadline, "the program did not end")
                     self._judge()

@@ -95,6 +95,7 @@ class Running:
         self.changed = threading.Condition(threading.RLock())
         self.console = Console(self.changed)
         self.marks: dict[str, float] = {}
+        self.boot_position = 0  # where the console of this boot begins
         self.stderr_path = directory / "qemu.log"
         self._control = ControlReader()
         self._on_request = on_request
@@ -174,6 +175,17 @@ class Running:
             for read in (self._read_console, self._read_control):
                 while read():
                     pass
+
+    def begin_again(self) -> None:
+        """The guest boots again in the same QEMU: what it reported and wrote before no longer counts, and its timeline
+        begins now."""
+        self.settle()
+        with self.changed:
+            self.started = time.monotonic()
+            self.marks.clear()
+            self.boot_position = self.console.position
+            self._control.begin_again(Report())
+            self.changed.notify_all()
 
     def set_report(self, report: Report) -> None:
         """The guest is another one now, which has reported so much."""

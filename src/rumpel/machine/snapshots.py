@@ -99,7 +99,7 @@ def save(instance: Instance, name: str) -> Snapshot:
     try:
         instance.running.settle()
         report = copy.copy(instance.running.report)
-        _job(instance, "snapshot-delete", tag=name, devices=nodes)
+        delete(instance, name)
         _job(instance, "snapshot-save", tag=name, vmstate=MEMORY_NODE, devices=nodes)
     finally:
         if running:
@@ -115,6 +115,11 @@ def load(instance: Instance, snapshot: Snapshot) -> None:
     instance.running.settle()
     instance.running.set_report(snapshot.report)
     instance.qmp("cont")
+
+
+def delete(instance: Instance, name: str) -> None:
+    """Forget the snapshot `name`, which need not be there; its room is used again."""
+    _job(instance, "snapshot-delete", tag=name, devices=_nodes(instance))
 
 
 def _nodes(instance: Instance) -> tuple[str, ...]:

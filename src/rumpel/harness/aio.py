@@ -1,0 +1,273 @@
+"""The harness for asyncio: the same names, the same meaning, to be awaited.
+
+    async with await rumpel.aio.boot("sqlite-web") as vm:
+        response = await vm.http().get("/")
+
+What waits runs in a thread and never blocks the loop. A cancelled wait goes on there until its own deadline, or until
+the machine is closed, but nobody is kept by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from rumpel.errors import MachineError
+from rumpel.harness import api
+from rumpel.harness.events import Expected
+from rumpel.harness.faults import Faults
+from rumpel.harness.vm import Vm
+from rumpel.machine.console import Found
+from rumpel.machine.instance import Stats
+from rumpel.machine.monitor import Event
+from rumpel.machine.registry import Stopped
+from rumpel.resolve.plan import Plan
+
+if TYPE_CHECKING:
+    import httpx
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def boot(*arguments: Any, **options: Any) -> AsyncVm:
+    """As `rumpel.boot`."""
+    return AsyncVm(await asyncio.to_thread(api.boot, *arguments, **options))
+
+
+async def launch(*arguments: Any, **options: Any) -> AsyncVm:
+    """As `rumpel.launch`."""
+    return AsyncVm(await asyncio.to_thread(api.launch, *arguments, **options))
+
+
+class AsyncVm:
+    """One machine; `sync` is the same machine for code that waits by blocking."""
+
+    def __init__(self, vm: Vm) -> None:
+        self.sync = vm
+        self.console = AsyncConsole(vm)
+        self.events = AsyncEvents(vm)
+        self._clients: list[httpx.AsyncClient] = []
+
+    @property
+    def name(self) -> str:
+        """The machine's name."""
+        return self.sync.name
+
+    @property
+    def plan(self) -> Plan:
+        """What the machine is made of."""
+        return self.sync.plan
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """The host's port, on 127.0.0.1, by the port's name."""
+        return self.sync.ports
+
+    @property
+    def url(self) -> str:
+        """As `Vm.url`."""
+        return self.sync.url
+
+    @property
+    def exit_status(self) -> int | None:
+        """As `Vm.exit_status`."""
+        return self.sync.exit_status
+
+    @property
+    def ended(self) -> bool:
+        """Whether QEMU has ended."""
+        return self.sync.ended
+
+    @property
+    def faults(self) -> AsyncFaults:
+        """What can be broken on purpose; the methods of `Faults`, to be awaited."""
+        return AsyncFaults(self.sync.faults)
+
+    def http(self, port: str = "", *, timeout: float = 30.0, **options: Any) -> httpx.AsyncClient:
+        """As `Vm.http`, an asynchronous client."""
+        import httpx
+
+        from rumpel.harness.http import AsyncTransport
+
+        name = port or self.sync.main_port
+        client = httpx.AsyncClient(
+            base_url=self.sync.url_of(name), transport=AsyncTransport(self.sync, name),
+            timeout=self.sync.scaled(timeout), **options,
+        )  # fmt: skip
+        self._clients.append(client)
+        return client
+
+    async def tcp(self, port: str = "", *, timeout: float = 30.0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to a port by its name; `timeout`, in seconds, is for making it."""
+        number = self.sync.host_port(port or self.sync.main_port)
+        return await asyncio.wait_for(asyncio.open_connection("127.0.0.1", number), self.sync.scaled(timeout))
+
+    async def qmp(self, command: str, /, **arguments: object) -> Any:
+        """As `Vm.qmp`."""
+        return await asyncio.to_thread(self.sync.qmp, command, **arguments)
+
+    async def wait_ready(self, timeout: float | None = None) -> None:
+        """As `Vm.wait_ready`."""
+        await asyncio.to_thread(self.sync.wait_ready, timeout)
+
+    async def wait(
+        self, check: Callable[[], Awaitable[T]], timeout: float = 30.0, *, every: float = 0.05, what: str = ""
+    ) -> T:
+        """As `Vm.wait`; `check` is awaited."""
+        limit = self.sync.scaled(timeout)
+        deadline = time.monotonic() + limit
+        while True:
+            last = time.monotonic() >= deadline
+            self.sync.watch()
+            try:
+                result = await check()
+                if result:
+                    return result
+                seen, cause = f"it returned {result!r}", None
+            except MachineError:
+                raise
+            except Exception as error:  # whatever a check raises means: not yet
+                seen, cause = f"it raised {type(error).__name__}: {error}", error
+            if last:
+                raise self.sync.too_late(what or getattr(check, "__name__", repr(check)), limit, seen) from cause
+            await asyncio.sleep(max(0.0, min(every, deadline - time.monotonic())))
+
+    async def wait_exit(self, timeout: float = 60.0) -> int:
+        """As `Vm.wait_exit`."""
+        return await asyncio.to_thread(self.sync.wait_exit, timeout)
+
+    async def stats(self) -> Stats:
+        """As `Vm.stats`."""
+        return await asyncio.to_thread(self.sync.stats)
+
+    async def snapshot(self, name: str) -> None:
+        """As `Vm.snapshot`."""
+        await asyncio.to_thread(self.sync.snapshot, name)
+
+    async def restore(self, name: str) -> None:
+        """As `Vm.restore`. An open connection of an asynchronous client ends; the next request makes a new one."""
+        await asyncio.to_thread(self.sync.restore, name)
+
+    async def pause(self) -> None:
+        """As `Vm.pause`."""
+        await asyncio.to_thread(self.sync.pause)
+
+    async def resume(self) -> None:
+        """As `Vm.resume`."""
+        await asyncio.to_thread(self.sync.resume)
+
+    async def reset(self) -> None:
+        """As `Vm.reset`."""
+        await asyncio.to_thread(self.sync.reset)
+
+    async def stop(self, timeout: float = 10.0) -> Stopped:
+        """As `Vm.stop`."""
+        return await asyncio.to_thread(self.sync.stop, timeout)
+
+    async def kill(self) -> None:
+        """As `Vm.kill`."""
+        await asyncio.to_thread(self.sync.kill)
+
+    async def power_on(self) -> None:
+        """As `Vm.power_on`."""
+        await asyncio.to_thread(self.sync.power_on)
+
+    async def close(self) -> None:
+        """As `Vm.close`."""
+        for client in self._clients:
+            await client.aclose()
+        self._clients.clear()
+        await asyncio.to_thread(self.sync.close)
+
+    async def __aenter__(self) -> AsyncVm:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await asyncio.shield(self.close())
+
+
+class AsyncConsole:
+    """As `VmConsole`."""
+
+    def __init__(self, vm: Vm) -> None:
+        self._console = vm.console
+
+    @property
+    def text(self) -> str:
+        """As `VmConsole.text`."""
+        return self._console.text
+
+    @property
+    def position(self) -> int:
+        """As `VmConsole.position`."""
+        return self._console.position
+
+    async def wait_for(self, pattern: str, *, fail: str = "", timeout: float = 60.0, since: int | None = None) -> Found:
+        """As `VmConsole.wait_for`."""
+        return await asyncio.to_thread(self._console.wait_for, pattern, fail=fail, timeout=timeout, since=since)
+
+    def type(self, text: str) -> None:
+        """As `VmConsole.type`; it never waits."""
+        self._console.type(text)
+
+
+class AsyncEvents:
+    """As `Events`."""
+
+    def __init__(self, vm: Vm) -> None:
+        self._events = vm.events
+
+    @property
+    def seen(self) -> tuple[Event, ...]:
+        """As `Events.seen`."""
+        return self._events.seen
+
+    def expect(self, *names: str) -> AsyncExpected:
+        """As `Events.expect`."""
+        return AsyncExpected(self._events.expect(*names))
+
+
+class AsyncExpected:
+    """As `Expected`."""
+
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+
+    async def wait(self, timeout: float = 30.0) -> Event:
+        """As `Expected.wait`."""
+        return await asyncio.to_thread(self._expected.wait, timeout)
+
+
+def _awaited(method: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+    async def call(*arguments: P.args, **options: P.kwargs) -> T:
+        return await asyncio.to_thread(method, *arguments, **options)
+
+    return call
+
+
+class AsyncFaults:
+    """Each method of `Faults`, to be awaited."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.network_down = _awaited(faults.network_down)
+        self.network_up = _awaited(faults.network_up)
+        self.network_lossy = _awaited(faults.network_lossy)
+        self.network_whole = _awaited(faults.network_whole)
+        self.disk_errors = _awaited(faults.disk_errors)
+        self.disk_full = _awaited(faults.disk_full)
+        self.disk_slow = _awaited(faults.disk_slow)
+        self.memory_pressure = _awaited(faults.memory_pressure)
+        self.memory_relief = _awaited(faults.memory_relief)
+        self.freeze = _awaited(faults.freeze)
+        self.clock_jump = _awaited(faults.clock_jump)
+        self.nmi = _awaited(faults.nmi)
+        self.unplug = _awaited(faults.unplug)
+        self.power_cut = _awaited(faults.power_cut)
+        self.reset = _awaited(faults.reset)
+        self.heal = _awaited(faults.heal)

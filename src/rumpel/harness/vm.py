@@ -1,0 +1,351 @@
+"""A machine of the harness, from its start to its end.
+
+    with boot(make_start("sqlite-web")) as vm:
+        vm.http().get("/")
+
+Its folder, disks and snapshots lie in the scratch folder of the process and go with it. All methods may be called
+from any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rumpel.errors import InstanceError, MachineError, UsageError
+from rumpel.harness.console import VmConsole
+from rumpel.harness.events import Events
+from rumpel.harness.images import Bootable
+from rumpel.harness.start import Start
+from rumpel.machine import failure, snapshots
+from rumpel.machine.instance import Instance, Options, Stats
+from rumpel.machine.instance import launch as launch_instance
+from rumpel.machine.registry import Stopped
+from rumpel.resolve.plan import Plan
+from rumpel.resolve.settings import StartSettings
+
+if TYPE_CHECKING:
+    import httpx
+
+    from rumpel.harness.faults import Faults
+    from rumpel.harness.http import Transport
+
+T = TypeVar("T")
+
+# How long after a broken connection the end of QEMU may become known.
+_END_DELAY = 0.25
+
+
+class Vm:
+    """One machine. Made by `rumpel.boot`, which waits until it is ready, and `rumpel.launch`, which does not.
+
+    Every method that waits ends at once, with a MachineError that holds the evidence, when QEMU ends, the guest
+    panics or its program ends. Every timeout is in seconds, and is multiplied by the harness's scale.
+    """
+
+    def __init__(self, image: Bootable, start: Start, folder: Path, *, scale: float = 1.0) -> None:
+        self.name = start.name or image.plan.composition
+        self.folder = folder
+        self.console = VmConsole(self)
+        self.events = Events(self)
+        self._image = image
+        self._start = start
+        self._scale = scale
+        self._snapshots: dict[str, snapshots.Snapshot] = {}
+        self._transports: list[Transport] = []
+        self._clients: list[httpx.Client] = []
+        self._faults: Faults | None = None
+        self._by_force = ""
+        self._instance = self._launch(halted=False, ports=dict(start.ports))
+
+    @property
+    def instance(self) -> Instance:
+        """The machine room's view of it; another one after `power_on`."""
+        return self._instance
+
+    @property
+    def plan(self) -> Plan:
+        """What the machine is made of."""
+        return self._image.plan
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """The host's port, on 127.0.0.1, by the port's name."""
+        return dict(self._instance.ports)
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:NUMBER` of the port 'http', else of the first one. Raises UsageError: there is none."""
+        return self.url_of(self.main_port)
+
+    def url_of(self, port: str) -> str:
+        """`http://127.0.0.1:NUMBER` of a port by its name. Raises UsageError for an unknown name."""
+        return f"http://127.0.0.1:{self.host_port(port)}"
+
+    def host_port(self, port: str) -> int:
+        """The host's port for a port by its name. Raises UsageError for an unknown name, MachineError where QEMU ended
+        before it said its ports."""
+        if port not in self._instance.ports and any(each.name == port for each in self.plan.ports):
+            self.watch()
+        self._instance.url(port)
+        return self._instance.ports[port]
+
+    def http(self, port: str = "", *, timeout: float = 30.0, **options: Any) -> httpx.Client:
+        """An httpx client for a port by its name (else as `url`); `options` go to `httpx.Client`. It is closed with the
+        machine, and stays valid over `restore` and `power_on`.
+
+        Raises UsageError for an unknown name; a request raises MachineError where the machine ended meanwhile.
+        """
+        import httpx
+
+        from rumpel.harness.http import Transport
+
+        name = port or self.main_port
+        transport = Transport(self, name)
+        client = httpx.Client(base_url=self.url_of(name), transport=transport, timeout=self.scaled(timeout), **options)
+        self._transports.append(transport)
+        self._clients.append(client)
+        return client
+
+    def tcp(self, port: str = "", *, timeout: float = 30.0) -> socket.socket:
+        """A connection to a port by its name (else as `url`); the caller closes it. `timeout` in seconds holds for each
+        operation on it. QEMU accepts before the guest does: that it could be made says nothing about the guest."""
+        number = self.host_port(port or self.main_port)
+        try:
+            return socket.create_connection(("127.0.0.1", number), self.scaled(timeout))
+        except OSError:
+            self.raise_if_ending()
+            raise
+
+    def qmp(self, command: str, /, **arguments: object) -> Any:
+        """Run a QMP command and return what it returned; underscores in the arguments' names stand for hyphens.
+
+        Raises MachineError with QEMU's words where it refuses, with the evidence where it has ended.
+        """
+        return self._instance.qmp(command, **arguments)
+
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until the machine is ready, by what its composition declares; `timeout` in seconds, else the
+        composition's. Raises MachineError with what the last try saw."""
+        limit = self.plan.ready.timeout if timeout is None else timeout
+        self._instance.wait_ready(self.scaled(limit))
+
+    def wait(self, check: Callable[[], T], timeout: float = 30.0, *, every: float = 0.05, what: str = "") -> T:
+        """Call `check` until it returns something true, which is returned. One that raises has not succeeded yet.
+
+        `timeout` and `every` are in seconds; at the deadline there is one more try. Raises MachineError that tells
+        what the last try saw, with the evidence. `what` names the check in it.
+        """
+        limit = self.scaled(timeout)
+        deadline = time.monotonic() + limit
+        while True:
+            last = time.monotonic() >= deadline
+            self.watch()
+            try:
+                result = check()
+                if result:
+                    return result
+                seen, cause = f"it returned {result!r}", None
+            except MachineError:
+                raise
+            except Exception as error:  # whatever a check raises means: not yet
+                seen, cause = f"it raised {type(error).__name__}: {error}", error
+            if last:
+                name = what or getattr(check, "__name__", repr(check))
+                raise self.too_late(name, limit, seen) from cause
+            self._instance.running.pause(max(0.0, min(every, deadline - time.monotonic())))
+
+    def wait_exit(self, timeout: float = 60.0) -> int:
+        """Wait until the guest's program has ended; its exit status. Raises MachineError where the guest crashed, was
+        ended by force, or the time was over."""
+        limit = self.scaled(timeout)
+        try:
+            return self._instance.wait(limit)
+        except TimeoutError:
+            raise self._instance.failed(f"The program of '{self.name}' did not end within {limit:g} s.") from None
+        except InstanceError:
+            raise self._instance.failed(self._end()) from None
+
+    @property
+    def exit_status(self) -> int | None:
+        """The exit status of the guest's program, once it has ended and said so."""
+        return self._instance.exit_status
+
+    @property
+    def ended(self) -> bool:
+        """Whether QEMU has ended."""
+        return self._instance.ended
+
+    def stats(self) -> Stats:
+        """CPU time of QEMU in seconds, its resident memory in bytes, the boot's timeline in seconds."""
+        return self._instance.stats()
+
+    @property
+    def faults(self) -> Faults:
+        """What can be broken on purpose."""
+        if self._faults is None:
+            from rumpel.harness.faults import Faults
+
+            self._faults = Faults(self)
+        return self._faults
+
+    def snapshot(self, name: str) -> None:
+        """Save memory, devices and volumes under `name`, in place of an older snapshot of that name; the machine goes
+        on. Raises UsageError for a name that cannot be one, MachineError where QEMU refuses."""
+        self.watch()
+        self._snapshots[name] = snapshots.save(self._instance, name)
+
+    def restore(self, name: str) -> None:
+        """Go back to a snapshot, and run from there; a machine that has ended is started again for it. What was broken
+        on purpose is whole again. Raises UsageError for an unknown name, MachineError where QEMU refuses."""
+        if name not in self._snapshots:
+            known = ", ".join(f"'{each}'" for each in self._snapshots) or "none"
+            raise UsageError(f"The machine '{self.name}' has no snapshot '{name}'.", hint=f"It has: {known}.")
+        self.disconnect()
+        if self.ended:
+            self._relaunch(halted=True)
+        elif self._faults is not None:
+            self._faults.heal()
+        snapshots.load(self._instance, self._snapshots[name])
+        self.console.begin_here()
+
+    def pause(self) -> None:
+        """Stop the guest's CPUs. Its clock stands still meanwhile."""
+        self.qmp("stop")
+
+    def resume(self) -> None:
+        """Let the guest's CPUs go on."""
+        self.qmp("cont")
+
+    def stop(self, timeout: float = 10.0) -> Stopped:
+        """Ask the guest to end; after `timeout` seconds QEMU is told to quit, then killed. What it took: 'asked',
+        'quit', 'killed'; 'ended': it had ended already."""
+        took = self._instance.stop(self.scaled(timeout))
+        if took in ("quit", "killed"):
+            self._by_force = "it was stopped"
+        return took
+
+    def kill(self) -> None:
+        """End QEMU by SIGKILL, as a power cut would."""
+        self._by_force = "it was killed"
+        self._instance.kill()
+
+    def power_on(self) -> None:
+        """Boot again, with the volumes as they are, and wait until it is ready. Raises InstanceError where the machine
+        still runs, and what `rumpel.boot` raises."""
+        if not self.ended:
+            raise InstanceError(f"The machine '{self.name}' still runs.", hint="Stop it first.", instance=self.name)
+        self.disconnect()
+        self._relaunch(halted=False)
+        self.wait_ready()
+
+    def reset(self) -> None:
+        """Press the reset button: the guest boots again, with the volumes as they are; `wait_ready` waits for that."""
+        self.watch()
+        self.disconnect()
+        self.qmp("stop")
+        done = self.events.expect("RESET")
+        self.qmp("set-action", reboot="reset")  # machines end at a reset, as a guest that crashes resets
+        self.qmp("system_reset")
+        done.wait()
+        self.qmp("set-action", reboot="shutdown")
+        self._instance.running.begin_again()
+        self.console.begin_here()
+        self.resume()
+
+    def close(self) -> None:
+        """Kill the machine if it still runs, and remove its folder. May be called twice."""
+        self.end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def end(self) -> None:
+        """Kill the machine if it still runs; its folder stays until the process ends."""
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+        self._transports.clear()
+        if self._faults is not None:
+            self._faults.forget()
+        self._instance.close()
+
+    def __enter__(self) -> Vm:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def scaled(self, seconds: float) -> float:
+        """A timeout on this machine: `seconds` times the scale of the harness."""
+        return seconds * self._scale
+
+    def watch(self) -> None:
+        """Raise MachineError where waiting has no more sense: QEMU or the program ended, the guest panicked."""
+        report = self._instance.running.report
+        if self.ended or report.status is not None or report.failure or report.panic:
+            self._instance.running.wait_end(5.0)
+            raise self._instance.failed(self._end())
+
+    def too_late(self, name: str, limit: float, seen: str) -> MachineError:
+        """The error of a check that did not succeed in time."""
+        return self._instance.failed(f"'{name}' did not succeed within {limit:g} s; at last {seen}.")
+
+    def raise_if_ending(self) -> None:
+        """`watch`, shortly after something that the end of the machine may have caused."""
+        self._instance.running.wait_end(_END_DELAY)
+        self.watch()
+
+    def raise_crash(self) -> None:
+        """Raise MachineError where the machine has ended otherwise than by its program's end or by force."""
+        if self.ended and self.exit_status is None and not self._by_force:
+            raise self._instance.failed(failure.end_message(self._instance.running))
+
+    def _end(self) -> str:
+        status = self.exit_status
+        if status is not None:
+            return f"The program of '{self.name}' ended with status {status}."
+        if self._by_force:
+            return f"The machine '{self.name}' does not run: {self._by_force}."
+        return failure.end_message(self._instance.running)
+
+    @property
+    def main_port(self) -> str:
+        """The name of the port 'http', else of the first TCP port. Raises UsageError where there is none."""
+        names = [port.name for port in self.plan.ports if port.protocol == "tcp"]
+        if not names:
+            raise UsageError(f"The composition '{self.plan.composition}' has no TCP port.")
+        return "http" if "http" in names else names[0]
+
+    def _launch(self, *, halted: bool, ports: Mapping[str, int]) -> Instance:
+        start = self._start
+        options = Options(
+            name=self.name,
+            ports=tuple((port.name, ports.get(port.name, 0)) for port in self.plan.ports)
+            + tuple((name, number) for name, number in ports.items() if name not in {p.name for p in self.plan.ports}),
+            settings=StartSettings(
+                arguments=start.arguments, environment=start.environment, hostname=start.hostname, clock=start.clock
+            ),
+            memory=start.memory, cpus=start.cpus, volumes=str(self.folder / "volumes"), accelerator=start.accelerator,
+            directory=str(self.folder), scratch=str(self.folder / "disks"), halted=halted,
+        )  # fmt: skip
+        return launch_instance(self._image.plan, self._image.files, options)
+
+    def _relaunch(self, *, halted: bool) -> None:
+        """QEMU again, over the same disks; at ports of QEMU's choice where they were not asked for."""
+        if self._faults is not None:
+            self._faults.forget()
+        self._instance.close()
+        self._by_force = ""
+        self._instance = self._launch(halted=halted, ports=dict(self._start.ports))
+        self.console.begin_anew()
+
+    def disconnect(self) -> None:
+        """Close the open connections of the http clients; the clients stay valid."""
+        for transport in self._transports:
+            with contextlib.suppress(Exception):
+                transport.disconnect()
