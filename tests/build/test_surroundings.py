@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,3 +44,40 @@ def test_a_relative_cache_is_where_the_command_runs(
     monkeypatch.setenv("RUMPEL_CACHE", os.path.relpath(project.cache, tmp_path))
     build("hello", BuildOptions(project=project.root, offline=True))
     assert not (project.root / os.environ["RUMPEL_CACHE"]).exists()
+
+
+def _readers(fifo: Path) -> list[str]:
+    """The processes beside this one that have the FIFO open."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.name != str(os.getpid()) and any(
+                descriptor.readlink() == fifo for descriptor in (process / "fd").iterdir()
+            ):
+                found.append(process.name)
+    return found
+
+
+def test_an_interrupted_build_ends_with_the_tools_that_it_runs(project: SmallProject, tmp_path: Path) -> None:
+    fifo = tmp_path / "never written"
+    os.mkfifo(fifo)
+    held = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)  # the assembler reads it until it is killed
+    project.write("components/hello/other.c", f'__asm__(".incbin \\"{fifo}\\"");\n')
+    with subprocess.Popen(
+        [sys.executable, "-I", "-m", "rumpel", "--project", str(project.root), "build", "hello", "--offline"],
+        env=project.environment(), stderr=subprocess.PIPE, text=True, start_new_session=True,
+    ) as command:  # fmt: skip
+        assert command.stderr is not None
+        assert any("other.c" in line for line in command.stderr)
+        end = time.monotonic() + 30
+        while not _readers(fifo) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert _readers(fifo)
+        command.send_signal(signal.SIGTERM)
+        try:
+            assert command.wait(30) == 128 + signal.SIGTERM
+            assert _readers(fifo) == []
+        finally:
+            os.close(held)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(command.pid, signal.SIGKILL)

@@ -6,7 +6,9 @@ print(manifest.directory, manifest.kernel.sha256)
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,7 @@ from rumpel.places import cache_dir
 
 # What a person has set for builds of other projects: it could clean (-c) or only pretend (-n).
 _NOT_FOR_SCONS = frozenset({"SCONSFLAGS", "SCONS_LIB_DIR", "SCONS_CACHE_MSVC_CONFIG"})
+_PATIENCE = 5.0  # seconds that a build has to end when it is told to
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,39 @@ def build(
                 stderr=words,
                 text=True,
                 errors="replace",
+                process_group=0,
             ) as process,
         ):
             assert process.stdout is not None
-            for line in process.stdout:
-                progress(line.rstrip("\n"))
-            status = process.wait()
+            try:
+                for line in process.stdout:
+                    progress(line.rstrip("\n"))
+                status = process.wait()
+            except BaseException:
+                _end(process)
+                raise
             words.seek(0)
             said = words.read().decode("utf-8", "replace")
         told = read_report(report)
     if status != 0 or len(told.directories) != 1:
         raise told.failures()[0] if told.errors else _unexplained(status, said)
     return load_manifest(options.project / told.directories[0] / "manifest.json")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End the build with the tools that it runs: they are a process group of their own."""
+    _tell(process, signal.SIGTERM)
+    try:
+        process.wait(_PATIENCE)
+    except BaseException as error:
+        _tell(process, signal.SIGKILL)
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+
+
+def _tell(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _unexplained(status: int, output: str) -> RumpelError:

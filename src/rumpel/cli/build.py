@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rumpel.cli.images import BuildChoices, Built, Wanted, build_options, built, composition_options, open_project
+from rumpel.cli.interrupts import Interrupted, interruptible
 from rumpel.cli.output import echo_json
 from rumpel.cli.terminal import say
 from rumpel.errors import UsageError
@@ -39,18 +40,24 @@ class BuiltImage(Frozen, frozen=True):
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the images' files as JSON: an object, or a list for several."
 )
-def build(compositions: tuple[str, ...], wanted: Wanted, choices: BuildChoices, as_json: bool) -> None:
+def build(compositions: tuple[str, ...], wanted: Wanted, choices: BuildChoices, as_json: bool) -> int:
     """Build images into 'build/COMPOSITION/KERNEL-MACHINE/' of the project; what is up to date is not built again."""
     if not compositions:
         raise UsageError("'rumpel build' needs the name of a composition.", hint="'rumpel list' lists them; or 'all'.")
     names = open_project().names("composition") if "all" in compositions else tuple(dict.fromkeys(compositions))
     images = []
-    for name in names:
-        image = built(name, wanted, choices)
-        images.append(_described(image))
-        say(f"'{name}' is built: {image.directory}")
+    try:
+        with interruptible():
+            for name in names:
+                image = built(name, wanted, choices)
+                images.append(_described(image))
+                say(f"'{name}' is built: {image.directory}")
+    except Interrupted as signal:
+        say(f"Interrupted by {signal}.")
+        return signal.exit_status
     if as_json:
         echo_json(images if len(compositions) > 1 or "all" in compositions else images[0])
+    return 0
 
 
 def _described(image: Built) -> BuiltImage:
