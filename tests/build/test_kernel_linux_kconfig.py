@@ -19,10 +19,10 @@ config NET
 	bool "Networking"
 	select CRC
 	help
-	  config IN_HELP
-	    bool "not a symbol"
+		config IN_HELP
+			bool "not a symbol"
 
-	  depends on NOTHING either
+		depends on NOTHING either
 config CRC
 	tristate
 menu "Storage"

@@ -78,8 +78,8 @@ def make(workspace: Workspace, tree: Path, output: Path, *words: str, total: int
         try:
             for line in process.stdout:
                 lines.append(line.rstrip("\n"))
-                count += bool(_OBJECT.match(line))
-                if total:
+                if total and _OBJECT.match(line):
+                    count += 1
                     workspace.show_progress("KERNEL objects:", count, max(total, count))
         except BaseException:
             process.terminate()
