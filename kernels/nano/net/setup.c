@@ -93,6 +93,7 @@ static void write_file(const char *path, const char *text) {
 static void write_names(void) {
     char text[192], address[16];
     struct file *file;
+    vfs_mkdir_path("/etc");
     if (vfs_open(NULL, "/etc/hosts", O_RDONLY, 0, &file) == 0) {
         file_put(file);
     } else {

@@ -62,6 +62,7 @@
 #define LWIP_IPV6_AUTOCONFIG 1
 #define LWIP_IPV6_DHCP6 0
 #define LWIP_IPV6_FORWARD 0
+#define IPV6_FRAG_COPYHEADER 1 /* with pointers of 64 bits the notes of reassembly do not fit into the header */
 #define LWIP_ND6_QUEUEING 0 /* its queue has no bound; one packet waits for each neighbour */
 #define LWIP_ND6_RDNSS_MAX_DNS_SERVERS 0
 #define LWIP_MULTICAST_TX_OPTIONS 1
