@@ -61,8 +61,8 @@ def _readers(fifo: Path) -> list[str]:
 def test_an_interrupted_build_ends_with_the_tools_that_it_runs(project: SmallProject, tmp_path: Path) -> None:
     fifo = tmp_path / "never written"
     os.mkfifo(fifo)
-    held = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)  # the assembler reads it until it is killed
-    project.write("components/hello/other.c", f'__asm__(".incbin \\"{fifo}\\"");\n')
+    held = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)  # the compiler reads it until it is killed
+    project.write("components/hello/other.c", f'#include "{fifo}"\n')
     with subprocess.Popen(
         [sys.executable, "-I", "-m", "rumpel", "--project", str(project.root), "build", "hello", "--offline"],
         env=project.environment(), stderr=subprocess.PIPE, text=True, start_new_session=True,
