@@ -7,13 +7,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from rumpel.machine.volumes import Place, ensure_volume
-from rumpel.resolve.plan import Volume
 from rumpel.resolve.settings import StartSettings
 
 from .conftest import TARGETS, Database, Target, database
@@ -96,6 +93,7 @@ def test_a_slow_client_is_cut_off_and_the_others_are_served(machine: Database) -
 
 def test_200_connections_at_once_are_all_answered(machine: Database) -> None:
     body = b'{"sql":"SELECT ?","parameters":[%d]}'
+    begin = time.monotonic()
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(connect(machine)) for _ in range(200)]
         for number, connection in enumerate(connections):
@@ -112,6 +110,8 @@ def test_200_connections_at_once_are_all_answered(machine: Database) -> None:
                 answer += piece
             assert answer.startswith(b"HTTP/1.1 200 ")
             assert b"[%d]" % number in answer
+    # A connection whose first packet was dropped costs a second: few may be.
+    assert time.monotonic() - begin < 20
 
 
 def test_200_writers_at_once_lose_no_row(machine: Database) -> None:
@@ -134,24 +134,23 @@ def test_200_writers_at_once_lose_no_row(machine: Database) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
-def test_a_full_volume_is_said_and_what_was_answered_is_kept(target: Target, tmp_path: Path) -> None:
-    folder = tmp_path / "volumes"
-    ensure_volume(Volume(name="data", mount="/data", size=8, serial="data"), Place("full", folder))
-    with database(target, name="full", volumes=str(folder)) as machine:
+def test_a_full_volume_is_said_and_what_was_answered_is_kept(target: Target) -> None:
+    size = 900_000
+    with database(target, name="full") as machine:
         machine.query("CREATE TABLE t(n INTEGER PRIMARY KEY, content TEXT)")
         stored = 0
         with machine.client() as client:
             while stored < 100:
-                insert = {"sql": "INSERT INTO t VALUES (?, ?)", "parameters": [stored, "x" * 200_000]}
+                insert = {"sql": "INSERT INTO t VALUES (?, ?)", "parameters": [stored, "x" * size]}
                 answer = client.post("/api/query", json=insert)
                 if answer.status_code != 200:
                     break
                 stored += 1
         assert answer.status_code == 507
         assert answer.json()["error"]["code"] == "disk_full"
-        assert stored > 5
-        assert machine.query("SELECT count(*), sum(length(content)) FROM t") == [[stored, stored * 200_000]]
+        assert stored > 20
+        assert machine.query("SELECT count(*), sum(length(content)) FROM t") == [[stored, stored * size]]
         assert machine.instance.stop() == "asked"
-    with database(target, name="full", volumes=str(folder)) as machine:
-        assert machine.query("SELECT count(*), sum(length(content)) FROM t") == [[stored, stored * 200_000]]
+    with database(target, name="full") as machine:
+        assert machine.query("SELECT count(*), sum(length(content)) FROM t") == [[stored, stored * size]]
         assert machine.query("PRAGMA integrity_check") == [["ok"]]

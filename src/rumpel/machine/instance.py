@@ -26,6 +26,7 @@ import msgspec
 from rumpel.errors import InstanceError, MachineError
 from rumpel.machine import failure, ready
 from rumpel.machine.accelerator import Asked, Choice, choose_accelerator
+from rumpel.machine.backlog import raise_backlog
 from rumpel.machine.command import DEFAULT_QEMU, ByHand, Inherited, Launch, pasteable, qemu_command
 from rumpel.machine.console import Console, ConsoleTimeoutError, Found
 from rumpel.machine.monitor import Event, MonitorClosedError
@@ -376,6 +377,7 @@ class Instance:
                 raise refused from error
             return  # a short life, good or bad: who waits for the machine is told
         self.ports = parse_forwards(str(usernet), self.plan.ports)
+        raise_backlog(self.pid, self.ports.values())
         self._update(ports=self.ports, urls={name: self.url(name) for name in self.ports})
 
     def _probe(self, deadline: float) -> None:
