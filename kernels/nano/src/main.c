@@ -18,6 +18,7 @@ void kernel_main(void) {
     initcalls_run(INIT_CORE);
     hal_drivers_start();
     random_init();
+    random_set_canary(); /* this function never returns, so its own canary is never looked at */
     initcalls_run(INIT_DEVICES);
     vfs_init();
     settings_init();
