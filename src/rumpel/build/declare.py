@@ -55,7 +55,7 @@ class Declarer:
             placed.append(Placed(_program_file(plan), stripped))
         for component in plan.components:
             placed += [
-                Placed(file, None if file.path is None else self.env.File(str(file.path)))
+                Placed(file, None if file.path is None else self.env.File(literal(file.path)))
                 for file in component_files(self.workspace, component)
             ]
         init = self._init(plan)
@@ -106,7 +106,7 @@ class Declarer:
         return nodes
 
     def _file(self, path: str) -> Node:
-        return self.env.File(str(self.workspace.locate(path)))
+        return self.env.File(literal(self.workspace.locate(path)))
 
     def _once(self, key: str, step: Step, sources: list[Node], targets: list[str], **settings: Any) -> list[Node]:
         """Declare a shared piece; a second declaration with the same step is the same piece."""
@@ -197,7 +197,9 @@ class Declarer:
         target = f"{PARTS}/{component.name}/{Path(name.removeprefix(f'{PARTS}/{component.name}/')).with_suffix('.o')}"
         is_file = isinstance(source, ProjectPath)
         sources = [self._file(source.project_path)] if is_file else []  # type: ignore[union-attr]
-        folders = [str(self.workspace.locate(path.project_path)) for path in include if isinstance(path, ProjectPath)]
+        folders = [
+            literal(self.workspace.locate(path.project_path)) for path in include if isinstance(path, ProjectPath)
+        ]
         node = self._once(target, step, sources, [target], CPPPATH=folders)[0]
         if prepared:
             self.env.Depends(node, prepared)
@@ -251,7 +253,7 @@ class Declarer:
             )
             target = f"{PARTS}/init/{Path(path).with_suffix('.o').name}"
             objects += self._once(
-                target, step, [self._file(path)], [target], CPPPATH=[str(self.workspace.locate(folder))]
+                target, step, [self._file(path)], [target], CPPPATH=[literal(self.workspace.locate(folder))]
             )
         if not objects:
             return []
@@ -309,6 +311,11 @@ class Declarer:
             self._place(part, node, f"{folder}/debug/{Path(node.get_path()).name}")[0] for node in [*config, *built[1:]]
         ]
         return kernel[0], [], debug
+
+
+def literal(path: Path) -> str:
+    """A path as SCons has to get it: it takes `$` for the beginning of a variable."""
+    return str(path).replace("$", "$$")
 
 
 def check_program(plan: Plan) -> None:

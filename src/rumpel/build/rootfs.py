@@ -164,7 +164,10 @@ class RootFilesystem(Step, frozen=True):
     """
 
     verb: ClassVar[str] = "ROOTFS"
-    code: ClassVar[tuple[str, ...]] = ("cpio.py", "programs.py", "elf.py")
+    code: ClassVar[tuple[str, ...]] = (
+        *("cpio.py", "programs.py", "elf.py", "packages.py", "manifest.py"),
+        "../resolve/settings.py",
+    )
     kernel: str
     placements: tuple[Placement, ...]
     folders: tuple[str, ...]
@@ -204,8 +207,10 @@ def _walk(folder: Path) -> Iterable[Path]:
 
 
 def _placed(owner: str, tree: Path, path: Path, target: str, mode: int | None) -> PlacedFile:
+    _check_name(owner, path.name)
     if path.is_symlink():
         link = str(path.readlink())
+        _check_name(owner, link)
         inside = path.resolve().is_relative_to(tree.resolve()) and not link.startswith("/")
         if not inside:
             raise BuildError(
@@ -219,6 +224,17 @@ def _placed(owner: str, tree: Path, path: Path, target: str, mode: int | None) -
     if mode is None:
         mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
     return PlacedFile(target=target, owner=owner, mode=stat.S_IFREG | mode, path=path)
+
+
+def _check_name(owner: str, name: str) -> None:
+    """Raises BuildError for a name that a plan, which is JSON, cannot hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+        raise BuildError(
+            f"The {part_name(owner)} adds '{shown}', whose name is not UTF-8 text.", hint="Give the file another name."
+        ) from None
 
 
 def _entry(placement: Placement, sources: Sequence[Path]) -> cpio.Entry:

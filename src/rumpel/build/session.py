@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from rumpel import places
 from rumpel.build import cache, lock, toolchain
-from rumpel.build.declare import Declarer, image_folder
+from rumpel.build.declare import Declarer, image_folder, literal
 from rumpel.build.plans import PlannedImage, known_parts, plan_all, summaries, unpacker
 from rumpel.build.progress import BuildProgress
 from rumpel.build.report import write_report
@@ -72,7 +72,12 @@ class Session:
     @property
     def cache(self) -> str:
         """Where built pieces are kept for all builds of this machine."""
-        return str(places.build_cache_dir())
+        return literal(places.build_cache_dir())
+
+    @staticmethod
+    def toolpath(root: Path) -> str:
+        """Where SCons finds `rumpel_tool`; `root` is Rumpel's own folder."""
+        return literal(root / "src/rumpel/build")
 
     def visit(self, node: Any) -> None:
         """SCons looks at a node, perhaps not for the first time; a step counts once, with its first target."""
