@@ -58,7 +58,9 @@ class Configure(Step, frozen=True):
     """The base configuration (the source; `base` names it) and what the parts ask for to a whole `.config`."""
 
     verb: ClassVar[str] = "CONFIGURE"
-    code: ClassVar[tuple[str, ...]] = ("kernel_linux_make.py", "kernel_linux_source.py")
+    code: ClassVar[tuple[str, ...]] = (
+        *("kernel_linux_kconfig.py", "kernel_linux_make.py", "kernel_linux_source.py", "toolchain.py"),
+    )
     source: Source
     tools: Toolchain
     base: str

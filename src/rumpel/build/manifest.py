@@ -23,8 +23,8 @@ FileFormat = Literal["pvh", "bzimage", "cpio", "erofs", "elf", "json", "text"]
 class ImageFile(Frozen, frozen=True):
     """One file of an image: `path` relative to the image's folder, `size` in bytes.
 
-    `format` is `pvh` or `bzimage` for a kernel, `cpio` or `erofs` for a root filesystem, `elf` for a program with debugging
-    information, `json` for data, `text` for a kernel's configuration.
+    `format` is `pvh` or `bzimage` for a kernel, `cpio` or `erofs` for a root filesystem, `elf` for a program with
+    debugging information, `json` for data, `text` for a kernel's configuration.
     """
 
     path: str
@@ -98,6 +98,7 @@ class WriteManifest(Step, frozen=True):
     the programs with symbols."""
 
     verb: ClassVar[str] = "MANIFEST"
+    code: ClassVar[tuple[str, ...]] = ("kernel_debian.py",)
     composition: str
     directory: str
     tools: Toolchain

@@ -32,7 +32,10 @@ class RootDisk(Step, frozen=True):
     files from packages). `targets`: the image, the list of contents as JSON."""
 
     verb: ClassVar[str] = "ROOTDISK"
-    code: ClassVar[tuple[str, ...]] = ("rootfs.py", "cpio.py", "programs.py", "elf.py")
+    code: ClassVar[tuple[str, ...]] = (
+        *("rootfs.py", "cpio.py", "programs.py", "elf.py", "packages.py", "manifest.py"),
+        "../resolve/settings.py",
+    )
     placements: tuple[Placement, ...]
     collected: tuple[str, ...]
     folders: tuple[str, ...]

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"\n]+)[>"]', re.MULTILINE)
-_SOURCES = frozenset({".c", ".h", ".inc"})
+_SOURCES = frozenset({".c", ".h", ".inc", ".S"})
 
 
 def included(text: str) -> list[str]:

@@ -150,14 +150,16 @@ class Step(Frozen, frozen=True):
     def signature(self) -> str:
         """Changes exactly where the step's data or its code changes; the same on every machine."""
         kind = type(self)
-        return f"{kind.__name__} {_code_digest(kind)} {msgspec.json.encode(self, order='sorted').decode()}"
+        return f"{kind.__name__} {code_digest(kind)} {msgspec.json.encode(self, order='sorted').decode()}"
 
 
 @cache
-def _code_digest(kind: type) -> str:
+def code_digest(kind: type) -> str:
+    """Of the files that define a step and its bases, and of those that its `code` names, relative to this folder: all
+    that decides what it makes."""
     files = {inspect.getfile(base) for base in kind.__mro__ if base.__module__.startswith("rumpel.build")}
     uses = getattr(kind, "code", ())
-    files |= {str(Path(__file__).with_name(name)) for name in uses}
+    files |= {str((Path(__file__).parent / name).resolve()) for name in uses}
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(Path(name).read_bytes())

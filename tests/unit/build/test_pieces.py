@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from rumpel.build.cprogram import Link
 from rumpel.build.elfcheck import check_static_pie
+from rumpel.build.kernel_linux_config import Configure
+from rumpel.build.manifest import Place, WriteManifest
 from rumpel.build.progress import BuildProgress
 from rumpel.build.report import read_report, write_report
+from rumpel.build.rootdisk import RootDisk
+from rumpel.build.rootfs import RootFilesystem
 from rumpel.build.scanner import embeds, included
-from rumpel.build.step import ToolError, run_tool
+from rumpel.build.step import Step, ToolError, code_digest, run_tool
 from rumpel.errors import BuildError, HostError, Location, ModelError, Problem, RumpelError, SourceError, UsageError
 
 
@@ -106,6 +111,29 @@ def test_includes_are_found_in_both_forms_and_once() -> None:
     assert included(text) == ["stdio.h", "web.h"]
     assert not embeds(text)
     assert embeds('__asm__(".incbin \\"page.html\\"");')
+
+
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [
+        (RootFilesystem, "resolve/settings.py"),
+        (RootFilesystem, "build/packages.py"),
+        (RootDisk, "resolve/settings.py"),
+        (Configure, "build/kernel_linux_kconfig.py"),
+        (WriteManifest, "build/kernel_debian.py"),
+        (Link, "build/elfcheck.py"),
+        (Place, "build/manifest.py"),
+        (Place, "build/step.py"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_a_step_has_another_signature_where_the_code_that_it_runs_is_another(
+    step: type[Step], code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = code_digest.__wrapped__(step)
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * str(path).endswith(f"rumpel/{code}"))
+    assert code_digest.__wrapped__(step) != before
 
 
 def test_a_tool_sees_a_fixed_environment_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
