@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ _PATIENCE = 5.0  # seconds that a build has to end when it is told to
 @dataclass(frozen=True)
 class BuildOptions:
     """What may be said about a build. `project` is the folder that holds `compositions/` and gets `build/`;
-    `jobs` None: as many as there are processors."""
+    `jobs` None: as many as there are processors; `scratch`: a folder for the build's own short-lived files."""
 
     project: Path = OWN_ROOT
     kernel: str | None = None
@@ -40,6 +41,7 @@ class BuildOptions:
     offline: bool = False
     verbose: bool = False
     jobs: int | None = None
+    scratch: Path | None = None
 
     def words(self) -> list[str]:
         """As words of SCons' command line."""
@@ -60,16 +62,17 @@ def build(
     Raises the error that the build ended with, of the kind and with the words that it has on the command line.
     """
     options = options or BuildOptions()
-    with tempfile.TemporaryDirectory(prefix="rumpel-build-") as folder:
+    with tempfile.TemporaryDirectory(prefix="rumpel-build-", dir=options.scratch) as folder:
         report = Path(folder) / "report.json"
         # -P: a file of the project, such as `secrets.py`, does not stand in for one of Python's own modules.
-        command = [sys.executable, "-P", "-m", "SCons", "-Q", "--no-site-dir", "-f", str(OWN_ROOT / "SConstruct")]
+        command = [*_ending_with_this_process(), sys.executable, "-P", "-m", "SCons", "-Q", "--no-site-dir"]
+        command += ["-f", str(OWN_ROOT / "SConstruct")]
         command += ["-C", str(options.project)]
         command += [f"composition={composition}", *options.words()]
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_SCONS}
         environment |= {REPORT_SETTING: str(report), "PYTHONUNBUFFERED": "1", "RUMPEL_CACHE": str(cache_dir())}
         with (
-            tempfile.TemporaryFile() as words,
+            tempfile.TemporaryFile(dir=options.scratch) as words,
             subprocess.Popen(
                 command,
                 env=environment,
@@ -96,6 +99,13 @@ def build(
     if status != 0 or len(told.directories) != 1:
         raise told.failures()[0] if told.errors else _unexplained(status, said)
     return load_manifest(options.project / told.directories[0] / "manifest.json")
+
+
+def _ending_with_this_process() -> list[str]:
+    """A program before the build's that has it end when this process does, even by SIGKILL (prctl(2),
+    PR_SET_PDEATHSIG); nothing where there is none."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv is not None else []
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -42,8 +42,8 @@ def boot(
 
     The machine's volumes are its own: fresh, and gone with it. So is everything else, however this process ends.
 
-    Raises UsageError, ModelError, ResolveError, SourceError, BuildError for what cannot be built; HostError, VolumeError
-    for what this machine lacks; MachineError, with the evidence, for a machine that did not become ready.
+    Raises UsageError, ModelError, ResolveError, SourceError, BuildError for what cannot be built; HostError,
+    VolumeError for what this machine lacks; MachineError, with the evidence, for a machine that did not become ready.
     """
     start = make_start(
         composition, kernel=kernel, machine=machine, memory=memory, cpus=cpus, arguments=arguments, env=env,

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from rumpel.errors import RumpelError, UsageError
+from rumpel.harness.scratch import scratch
 from rumpel.machine.instance import Image, image_of
 from rumpel.resolve.plan import Frozen, Plan
 
@@ -94,8 +95,9 @@ class Images:
         if not known.has("composition", wanted.composition):
             raise _unknown(wanted.composition, known.names("composition"))
         options = BuildOptions(
-            project=project, kernel=wanted.kernel or None, machine=wanted.machine or None, variables=wanted.variables
-        )
+            project=project, kernel=wanted.kernel or None, machine=wanted.machine or None,
+            variables=wanted.variables, scratch=scratch().root,
+        )  # fmt: skip
         manifest = build(wanted.composition, options, self._progress)
         plan = Plan.from_json((project / manifest.directory / manifest.plan.path).read_bytes())
         return Bootable(plan, image_of(manifest, project / manifest.directory, project))
