@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,18 +64,56 @@ def root(program: Path, arguments: tuple[str, ...] = ()) -> bytes:
     )
 
 
-def run(kernel: Path, initrd: bytes, folder: Path, *, memory: str = "64M", timeout: float = 60) -> End:
-    """Boots, waits for the end, gives what was said."""
-    image, console, control = folder / "root.cpio", folder / "console.txt", folder / "control.txt"
-    image.write_bytes(initrd)
-    command = [
+def command(kernel: Path, folder: Path, memory: str) -> list[str]:
+    """QEMU's command line; console, control channel and root filesystem are files in `folder`."""
+    console, control = folder / "console.txt", folder / "control.txt"
+    return [
         *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max"),
         *("-M", "microvm,acpi=off,isa-serial=off", "-bios", "qboot.rom"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", memory),
-        *("-chardev", f"file,id=console,path={console}", "-device", "isa-serial,chardev=console,index=0"),
-        *("-chardev", f"file,id=control,path={control}", "-device", "isa-serial,chardev=control,index=1"),
+        *(
+            "-chardev",
+            f"file,id=console,path={console}",
+            "-device",
+            "isa-serial,chardev=console,index=0",
+        ),
+        *(
+            "-chardev",
+            f"file,id=control,path={control}",
+            "-device",
+            "isa-serial,chardev=control,index=1",
+        ),
         *("-device", "isa-debug-exit,iobase=0x501", "-device", "virtio-rng-device"),
-        *("-kernel", str(kernel), "-initrd", str(image)),
+        *("-kernel", str(kernel), "-initrd", str(folder / "root.cpio")),
     ]
-    subprocess.run(command, check=False, capture_output=True, timeout=timeout)
-    return End(console.read_text(errors="replace"), tuple(control.read_text().splitlines()))
+
+
+def read_end(folder: Path) -> End:
+    """What a run that is over said."""
+    console = (folder / "console.txt").read_text(errors="replace")
+    return End(console, tuple((folder / "control.txt").read_text().splitlines()))
+
+
+def run(kernel: Path, initrd: bytes, folder: Path, *, memory: str = "64M", timeout: float = 60) -> End:
+    """Boots, waits for the end, gives what was said."""
+    (folder / "root.cpio").write_bytes(initrd)
+    subprocess.run(command(kernel, folder, memory), check=False, capture_output=True, timeout=timeout)
+    return read_end(folder)
+
+
+def run_with_monitor(kernel: Path, initrd: bytes, folder: Path, words: tuple[str, ...]) -> tuple[str, End]:
+    """Boots, waits until the program has started, gives `words` to QEMU's monitor; its answers and the end."""
+    (folder / "root.cpio").write_bytes(initrd)
+    control = folder / "control.txt"
+    with subprocess.Popen(
+        [*command(kernel, folder, "32M"), "-monitor", "stdio"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as machine:
+        deadline = time.monotonic() + 30
+        while not (control.exists() and "start" in control.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        try:
+            answers, _ = machine.communicate("\n".join(words) + "\n", timeout=30)
+        finally:
+            machine.kill()
+    return answers, read_end(folder)

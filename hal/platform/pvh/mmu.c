@@ -64,10 +64,14 @@ void pvh_mmu_init(void) {
         image_table[i] = page | flags;
     }
     image_directory[0] = image_phys(image_table) | PRESENT | WRITE;
+    /* The tables must be full before they are put under the code that runs. */
+    __asm__ volatile("" : : : "memory");
     boot_pointers_high[510] = image_phys(image_directory) | PRESENT | WRITE;
     boot_directory[0] = image_phys(image_table) | PRESENT | WRITE;
     boot_pointers_low[3] = image_phys(device_directory) | PRESENT | WRITE;
     pvh_root_table[256] |= NX;
+    for (unsigned i = 1; i < 512; i++)
+        boot_directory[i] |= NX;
     pvh_root_table[0] = 0;
     has_large_1g = cpuid(0x80000000, 0).a >= 0x80000001 && cpuid(0x80000001, 0).d & (1u << 26);
     flush_all();

@@ -17,7 +17,18 @@ TESTS = sorted(path.stem for path in HERE.glob("test_*.c"))
 # the whole machine.
 REPLACED = {"src/heap.c", "src/vdso.c", "src/vdso_image.S", "src/main.c"}
 FLAGS = [
-    *("-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing", "-fwrapv", "-no-pie", "-fno-pie"),
+    *(
+        "-std=gnu11",
+        "-g",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-fno-strict-aliasing",
+        "-fwrapv",
+        "-no-pie",
+        "-fno-pie",
+    ),
     *("-fsanitize=address,undefined", "-fno-sanitize=alignment,shift", "-fno-sanitize-recover=all"),
     *("-fno-omit-frame-pointer", f"-I{ROOT / 'hal/include'}", f"-I{NANO / 'include'}", f"-I{HOST}"),
 ]
