@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 
 from rumpel.cli.output import echo_json, echo_table
 from rumpel.cli.terminal import say
@@ -98,7 +100,7 @@ def inspect(name: str, as_json: bool) -> None:
         label=block.label, uuid=str(block.uuid), files=files,
     )  # fmt: skip
     if as_json:
-        echo_json(inspected)
+        echo_json(msgspec.structs.replace(inspected, files=tuple(_as_text(entry) for entry in files)))
         return
     click.echo(
         f"{inspected.name}: {mebibytes_of(inspected.size)}, {mebibytes_of(inspected.free)} free, "
@@ -114,6 +116,12 @@ def _row(entry: Entry) -> tuple[str, str, str]:
     size = str(entry.size) if entry.kind == "file" else "-"
     name = _printable(f"{entry.path} -> {entry.target}" if entry.kind == "link" else entry.path)
     return stat.filemode(kinds[entry.kind] | entry.mode), size, name
+
+
+def _as_text(entry: Entry) -> Entry:
+    """JSON is Unicode; the bytes of a name that are not UTF-8 stand in it as \\xNN."""
+    path, target = (os.fsencode(word).decode("utf-8", "backslashreplace") for word in (entry.path, entry.target))
+    return msgspec.structs.replace(entry, path=path, target=target)
 
 
 def _printable(text: str) -> str:

@@ -15,13 +15,14 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import msgspec
 
-from rumpel.errors import UsageError, VolumeError
+from rumpel.errors import HostError, UsageError, VolumeError
 from rumpel.machine.volumes_change import changed
 from rumpel.machine.volumes_ext4 import MIB, mib, read_superblock, run_apart
 from rumpel.machine.volumes_lock import Taken
@@ -95,12 +96,22 @@ def copy_out(name: str, path: Path, source: str, target: Path, existing: Existin
     places = [(entry, Path(f"{target}{entry.path[len(wanted.rstrip('/')) :]}")) for entry in chosen]
     for entry, place in places:
         _check_host(name, entry, place, existing)
+    files = [entry for entry in chosen if entry.kind == "file"]
+    shared = {inode for inode, names in Counter(entry.inode for entry in files).items() if names > 1}
+    needed = sum(-(-entry.size // _BLOCK) * _BLOCK for entry in files)
+    free = shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise HostError(
+            f"There is no disk space for what is copied: it needs {mib(needed)} MiB, and {free // MIB} MiB are free in "
+            f"'{target.parent}'.",
+            hint="Free some space, or give another target.",
+        )
     if wanted == "/":
         target.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".rumpel-copy-", dir=target.parent) as folder:
-        _dump(name, path, [entry for entry in chosen if entry.kind == "file"], Path(folder))
+        _dump(name, path, files, Path(folder))
         for entry, place in places:
-            _put(entry, place, Path(folder), existing)
+            _put(entry, place, Path(folder), shared, existing)
     for entry, place in reversed(places):
         if entry.kind == "folder":
             place.chmod(entry.mode & 0o777)
@@ -202,8 +213,9 @@ def _dump(name: str, path: Path, files: Sequence[Entry], folder: Path) -> None:
             raise _unreadable(name, path, f"'{entry.path}' came out with another size")
 
 
-def _put(entry: Entry, place: Path, folder: Path, existing: Existing) -> None:
-    """Bring one entry to its place; what came there since it was looked at is not overwritten."""
+def _put(entry: Entry, place: Path, folder: Path, shared: Container[int], existing: Existing) -> None:
+    """Bring one entry to its place; what came there since it was looked at is not overwritten. The content of an inode
+    in `shared` belongs to several entries."""
     if entry.kind == "folder":
         place.mkdir(exist_ok=True)
         place.chmod(0o700 | entry.mode & 0o777)
@@ -211,9 +223,12 @@ def _put(entry: Entry, place: Path, folder: Path, existing: Existing) -> None:
     fresh = folder / "entry"
     if entry.kind == "link":
         fresh.symlink_to(entry.target)
-    else:  # a copy, as two names may share an inode
-        with (folder / str(entry.inode)).open("rb") as content, fresh.open("wb") as file:
-            shutil.copyfileobj(content, file)
+    else:
+        content = folder / str(entry.inode)
+        if entry.inode in shared:
+            shutil.copyfile(content, fresh)
+        else:
+            content.replace(fresh)
         fresh.chmod(entry.mode & 0o777)
     if existing == "replace":
         fresh.replace(place)
