@@ -40,7 +40,11 @@ def rumpel(*words: str, cwd: Path | None = None, **environment: str) -> subproce
             "rumpel: '-p http' is not a port.\n"
             "Write HOST:NAME, such as 8080:http; NAME is a port of the composition.\n",
         ),
-        (["run", "hello", "-e", "X"], "rumpel: '-e X' sets nothing.\nWrite it as -e NAME=VALUE.\n"),
+        (
+            ["run", "hello", "-e", "NOT_SET"],
+            "rumpel: '-e NOT_SET' asks for the value that 'NOT_SET' has here, but there is no such variable.\n"
+            "Set it, or write NOT_SET=VALUE.\n",
+        ),
         (["run", "hello", "--memory", "much"], "rumpel: 'much' is not a size of memory.\nWrite it as 256M or 1G.\n"),
         (["plan", "hello", "--set", "x"], "rumpel: '--set x' sets nothing.\nWrite it as --set NAME=VALUE.\n"),
         (
