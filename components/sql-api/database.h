@@ -18,7 +18,7 @@ struct connection {
 
 struct limits {
     int64_t rows;              /* of one result */
-    int64_t statement_timeout; /* milliseconds that a statement may run */
+    int64_t statement_timeout; /* milliseconds that the statements of a request may run */
     int64_t result_bytes;      /* of a result that is not streamed, as JSON */
     int64_t stream_timeout;    /* milliseconds that a client may take for a streamed result */
 };

@@ -41,7 +41,8 @@ unsigned error_describe(struct text *text, struct connection *connection, int re
     if (meaning.status == 403 && connection->refused[0] != '\0')
         snprintf(message, sizeof message, "%s", connection->refused);
     else if (meaning.result == SQLITE_INTERRUPT)
-        snprintf(message, sizeof message, "The statement ran longer than %lld milliseconds.",
+        snprintf(message, sizeof message, "%s ran longer than %lld milliseconds.",
+                 place != NULL && place->number >= 0 ? "The statements of the transaction together" : "The statement",
                  (long long)limits.statement_timeout);
     else
         snprintf(message, sizeof message, "%s", sqlite3_errmsg(connection->handle));

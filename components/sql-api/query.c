@@ -24,10 +24,11 @@ static int read_statement(struct web_request *request, const json_t *object, con
     return -1;
 }
 
-/* Runs one prepared, bound statement to its end; appends its result object's members. SQLite's result code. */
-static int collect(struct connection *writer, sqlite3_stmt *statement, struct text *out, struct text *first_row,
-                   int64_t *rows) {
-    int64_t budget = limits.statement_timeout, before = sqlite3_total_changes64(writer->handle);
+/* Runs one prepared, bound statement to its end; appends its result object's members. SQLite's result code. `budget`
+ * is what the request's statements may still run together, in milliseconds: they keep all other clients waiting. */
+static int collect(struct connection *writer, sqlite3_stmt *statement, int64_t *budget, struct text *out,
+                   struct text *first_row, int64_t *rows) {
+    int64_t before = sqlite3_total_changes64(writer->handle);
     int columns = sqlite3_column_count(statement), code;
     bool truncated = false;
     *rows = 0;
@@ -37,7 +38,7 @@ static int collect(struct connection *writer, sqlite3_stmt *statement, struct te
         result_columns(out, statement, 0, columns);
         text_string(out, ",\"rows\":[");
     }
-    while ((code = database_step(writer, statement, &budget)) == SQLITE_ROW) {
+    while ((code = database_step(writer, statement, budget)) == SQLITE_ROW) {
         if (*rows == limits.rows) {
             truncated = true;
             /* What only reads may stop here; what writes must come to its end. */
@@ -81,7 +82,7 @@ static void reply_too_large(struct web_request *request) {
 
 /* Runs the statements of one text inside the open transaction. 0, or -1: it has replied. */
 static int run(struct web_request *request, const char *sql, size_t length, const json_t *parameters, int number,
-               struct text *out, size_t *results) {
+               int64_t *budget, struct text *out, size_t *results) {
     struct connection *writer = database_writer();
     const char *at = sql, *end = sql + length;
     bool any = false;
@@ -112,7 +113,7 @@ static int run(struct web_request *request, const char *sql, size_t length, cons
         if ((*results)++ > 0)
             text_string(out, ",\n");
         int64_t rows;
-        code = collect(writer, statement, out, NULL, &rows);
+        code = collect(writer, statement, budget, out, NULL, &rows);
         if (out->failed)
             reply_too_large(request);
         else if (code != SQLITE_OK)
@@ -149,14 +150,14 @@ int64_t query_write(struct web_request *request, const char *sql, const json_t *
     struct connection *writer = database_writer();
     sqlite3_stmt *statement = NULL;
     char why[300];
-    int64_t rows = -1;
+    int64_t rows = -1, budget = limits.statement_timeout;
     int code = database_prepare(writer, sql, strlen(sql), &statement, NULL);
     if (code != SQLITE_OK) {
         error_reply(request, writer, code, NULL);
     } else if (json_bind_all(statement, parameters, why, sizeof why) != 0) {
         error_body(request, why, -1);
     } else if (begin(request)) {
-        code = collect(writer, statement, NULL, row, &rows);
+        code = collect(writer, statement, &budget, NULL, row, &rows);
         if (code != SQLITE_OK) {
             error_reply(request, writer, code, NULL);
             sqlite3_finalize(statement);
@@ -172,10 +173,11 @@ int64_t query_write(struct web_request *request, const char *sql, const json_t *
 
 static void write_query(struct web_request *request, const char *sql, size_t length, const json_t *parameters) {
     struct text out = {.limit = (size_t)limits.result_bytes};
+    int64_t budget = limits.statement_timeout;
     size_t results = 0;
     if (!begin(request))
         return;
-    if (run(request, sql, length, parameters, -1, &out, &results) != 0) {
+    if (run(request, sql, length, parameters, -1, &budget, &out, &results) != 0) {
         database_rollback();
     } else if (text_string(&out, "\n"), out.failed) {
         database_rollback();
@@ -244,6 +246,7 @@ void transaction_handle(struct web_request *request) {
         return;
     }
     struct text out = {.limit = (size_t)limits.result_bytes};
+    int64_t budget = limits.statement_timeout;
     size_t results = 0;
     text_string(&out, "{\"results\":[");
     if (!begin(request)) {
@@ -256,7 +259,7 @@ void transaction_handle(struct web_request *request) {
         const char *sql;
         size_t length;
         if (read_statement(request, json_array_get(statements, i), &sql, &length, &parameters) != 0 ||
-            run(request, sql, length, parameters, (int)i, &out, &results) != 0) {
+            run(request, sql, length, parameters, (int)i, &budget, &out, &results) != 0) {
             database_rollback();
             text_free(&out);
             json_decref(body);

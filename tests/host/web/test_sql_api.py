@@ -164,6 +164,19 @@ def test_a_statement_that_runs_too_long_is_stopped(start: Start, sql_program: Pa
     assert query(server, "SELECT count(*) FROM t")["rows"] == [[0]]
 
 
+def test_the_statements_of_a_transaction_share_the_time_of_one(start: Start, sql_program: Path, tmp_path: Path) -> None:
+    server = start(sql_program, DATABASE=str(tmp_path / "a.db"), STATEMENT_TIMEOUT="400")
+    query(server, "CREATE TABLE t(x)")
+    count = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT ?) SELECT max(x) FROM c"
+    slow = {"sql": f"INSERT INTO t {count}", "parameters": [50000]}
+    begin = time.monotonic()
+    wrong = error(post(server, "/transaction", {"statements": [slow] * 1000}), 503)
+    assert time.monotonic() - begin < 5
+    assert wrong["message"] == "The statements of the transaction together ran longer than 400 milliseconds."
+    assert wrong["statement"] > 0
+    assert query(server, "SELECT count(*) FROM t")["rows"] == [[0]]
+
+
 def test_more_rows_than_the_limit_are_cut_and_it_is_said(start: Start, sql_program: Path, tmp_path: Path) -> None:
     server = start(sql_program, DATABASE=str(tmp_path / "a.db"), LIMIT="5")
     many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT ?) SELECT x FROM c"
