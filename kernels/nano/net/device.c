@@ -17,10 +17,13 @@
 #include "nano/heap.h"
 #include "nano/list.h"
 #include "nano/print.h"
+#include "nano/timer.h"
 #include "nano/work.h"
 #include "net/net.h"
 
 #define BUDGET 64
+#define FLUSH_AT 8
+#define TICK_NS 2000000u
 #define COPY_BELOW 512 /* bytes: a small frame is copied, so that it does not hold a whole receive buffer */
 #define CHECKED (NETIF_CHECKSUM_CHECK_IP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_ICMP6 | NETIF_CHECKSUM_CHECK_ICMP)
 
@@ -120,27 +123,90 @@ static void room(void *context) {
     work_schedule(&retry);
 }
 
-static void poll_device(struct work *work) {
-    if (device->ops->poll(device, BUDGET) == BUDGET || device->ops->receive_interrupts(device, true))
-        work_schedule(work);
-    net_settle();
+/*
+ * While frames come in the device is polled each time before the program goes on, without interrupts; they are turned on
+ * before the CPU idles. Frames to send are told to the device by FLUSH_AT, or before the CPU idles. A tick bounds both
+ * delays while the program computes; without frames between two ticks interrupts are on again.
+ */
+static void tick_expired(struct timer *timer);
+static struct timer tick = {.link = LIST_INIT(tick.link), .expired = tick_expired};
+static bool polled;      /* interrupts for received frames are off */
+static bool active;      /* frames came or went since the last tick */
+static unsigned unsent;  /* frames the device was not told of */
+
+static void start_tick(void) {
+    active = true;
+    if (!timer_armed(&tick))
+        timer_arm(&tick, deadline_after(TICK_NS));
 }
-static struct work polling = {.run = poll_device};
+
+static void flush(void) {
+    if (unsent) {
+        unsent = 0;
+        device->ops->flush(device);
+    }
+}
+
+static bool poll_once(void) {
+    unsigned frames = device->ops->poll(device, BUDGET);
+    if (frames) {
+        start_tick();
+        net_settle();
+    }
+    return frames != 0;
+}
+
+static void listen_again(void) {
+    polled = false;
+    if (device->ops->receive_interrupts(device, true)) {
+        device->ops->receive_interrupts(device, false);
+        polled = true;
+    }
+}
+
+static void poller(bool idle) {
+    if (device->gone)
+        return;
+    if (polled)
+        poll_once();
+    if (!idle) {
+        if (unsent >= FLUSH_AT)
+            flush();
+        return;
+    }
+    flush();
+    if (polled)
+        listen_again();
+    if (polled)
+        poll_once();
+}
+
+static void tick_work(struct work *work) {
+    (void)work;
+    flush();
+    if (polled && !active)
+        listen_again();
+    if (polled)
+        start_tick();
+    active = false;
+}
+static struct work ticking = {.run = tick_work};
+
+static void tick_expired(struct timer *timer) {
+    (void)timer;
+    work_schedule(&ticking);
+}
 
 static void interrupt(void *context) {
     (void)context;
     device->ops->receive_interrupts(device, false);
-    work_schedule(&polling);
+    polled = true;
+    start_tick();
 }
 
 void net_device_poll(void) {
     if (device && !device->gone)
-        work_schedule(&polling);
-}
-
-void net_device_flush(void) {
-    if (device && !device->gone)
-        device->ops->flush(device);
+        poll_once();
 }
 
 static bool link_is_up;
@@ -226,10 +292,11 @@ static err_t output(struct netif *of, struct pbuf *pbuf) {
     int status = device->ops->transmit(device, pieces, count, &offload, pbuf, true);
     if (status != 0)
         pbuf_free(pbuf);
+    else if (unsent++ == 0)
+        start_tick();
     if (copy)
         pbuf_free(copy);
     blocked = status == -HAL_ENOSPC;
-    net_settle();
     return status == 0 ? ERR_OK : status == -HAL_ENOSPC ? ERR_MEM : ERR_IF;
 }
 
@@ -259,8 +326,8 @@ bool net_device_attach(struct hal_net *found) {
         return false;
     netif_set_default(&netif);
     netif_set_up(&netif);
-    /* The first poll turns interrupts on. */
-    work_schedule(&polling);
+    polled = true;
+    work_poller = poller;
     return true;
 }
 

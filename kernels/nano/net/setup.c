@@ -10,6 +10,7 @@
 #include "lwip/init.h"
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/sys.h"
 #include "lwip/timeouts.h"
 #include "nano/errno.h"
@@ -31,7 +32,7 @@
 
 static struct timer timer;
 static uint32_t name_server; /* network byte order; 0: none */
-static bool ready;
+static bool ready, tcp_timed;
 
 u32_t sys_now(void) {
     return (u32_t)(hal_clock_monotonic() / NS_PER_MS);
@@ -40,7 +41,11 @@ u32_t sys_now(void) {
 static void settle(struct work *work) {
     (void)work;
     netif_poll_all();
-    net_device_flush();
+    /* Of lwIP's timers only TCP's comes and goes; the others run all the time. */
+    bool tcp = tcp_active_pcbs || tcp_tw_pcbs;
+    if (timer_armed(&timer) && tcp == tcp_timed)
+        return;
+    tcp_timed = tcp;
     u32_t sleep = sys_timeouts_sleeptime();
     if (sleep == SYS_TIMEOUTS_SLEEPTIME_INFINITE) {
         timer_cancel(&timer);
@@ -59,6 +64,8 @@ void net_settle(void) {
 
 static void run_timeouts(struct work *work) {
     (void)work;
+    /* What the device has sent and received comes first: a segment that was acknowledged is not sent again. */
+    net_device_poll();
     sys_check_timeouts();
     net_settle();
 }
@@ -66,8 +73,6 @@ static struct work timeouts = {.run = run_timeouts};
 
 static void expired(struct timer *which) {
     (void)which;
-    /* What the device has sent and received comes first: a segment that was acknowledged is not sent again. */
-    net_device_poll();
     work_schedule(&timeouts);
 }
 

@@ -120,6 +120,7 @@ int64_t tcp_socket_receive(struct socket *socket, struct message *message) {
                 tcp_recved(socket->tcp, now);
                 left -= now;
             }
+            net_settle();
             continue;
         }
         if (total && !all)
@@ -278,6 +279,7 @@ static void push(struct socket *socket, bool more) {
     struct tcp_pcb *pcb = socket->tcp;
     if (!pcb)
         return;
+    net_settle();
     if (!more) {
         tcp_output(pcb);
         return;

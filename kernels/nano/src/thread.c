@@ -137,7 +137,9 @@ static void schedule(void) {
         works_run();
         if (!list_empty(&ready))
             break;
-        if (works_pending())
+        if (!works_pending() && work_poller)
+            work_poller(true);
+        if (works_pending() || !list_empty(&ready))
             continue;
         hal_idle();
     }

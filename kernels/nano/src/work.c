@@ -2,6 +2,8 @@
 
 static struct work *first, **last = &first;
 
+void (*work_poller)(bool idle);
+
 void work_schedule(struct work *work) {
     if (work->queued)
         return;
@@ -12,6 +14,8 @@ void work_schedule(struct work *work) {
 }
 
 void works_run(void) {
+    if (work_poller)
+        work_poller(false);
     /* What schedules itself again runs in the next round: the program must get its turn. */
     struct work *work = first;
     first = NULL;

@@ -18,4 +18,11 @@ void work_schedule(struct work *work);
 void works_run(void);
 bool works_pending(void);
 
+/*
+ * A device that is looked at without an interrupt while there is much to do: called each time before the program goes on
+ * (`idle` false; cheap when there is nothing), and before the CPU idles (`idle` true; it may make threads ready or
+ * schedule work, then the CPU does not idle). At most one; NULL: none.
+ */
+extern void (*work_poller)(bool idle);
+
 #endif
