@@ -377,3 +377,35 @@ def test_two_components_that_provide_what_a_third_needs(project: Project, write:
         "components/app/component.yaml:10:9: component 'app' needs 'sql'; the components 'one' and 'two' each provide "
         "it.\nRemove all but one from the composition's 'components'."
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        ("{address: 999.0.2.15/24}", "The address '999.0.2.15' is not an IPv4 address."),
+        ("{address: 10.0.2.15/31}",
+         "The prefix of the address '10.0.2.15/31' must be from 8 to 29, so that the gateway "
+         "and the name server have room beside the guest."),
+        ("{gateway: 10.0.3.2}", "The gateway '10.0.3.2' is outside of the guest's network, 10.0.2.0/24."),
+        ("{nameserver: 10.0.2.300}", "The name server '10.0.2.300' is not an IPv4 address."),
+    ],
+)  # fmt: skip
+def test_a_network_that_cannot_be_is_said_when_the_plan_is_made(
+    project: Project, write: Write, network: str, says: str
+) -> None:
+    write("compositions/demo.yaml", DEMO + f"network: {network}\n")
+    assert words(project) == f"compositions/demo.yaml: {says}\nCorrect 'network' in the composition."
+
+
+def test_less_memory_than_the_kernel_takes_is_said_when_the_plan_is_made(project: Project, write: Write) -> None:
+    kernel = HEAD + "recipe: nano\nmachines: [pc]\ncommand_line: {common: [quiet]}\nname: tiny\nprovides: [threads]\n"
+    write("kernels/tiny/kernel.yaml", kernel + "memory: 72M\n")
+    assert demo(project).kernel.memory == 72
+    assert words(project, overrides=Overrides(memory=71)).startswith(
+        "compositions/demo.yaml: 71M of memory is too little: "
+    )
+    write("compositions/demo.yaml", DEMO + "memory: 16M\n")
+    assert words(Project(project.roots)) == (
+        "compositions/demo.yaml: 16M of memory is too little: the kernel 'tiny' does not start a program in less than "
+        "72M.\nGive the composition more 'memory', or choose a smaller kernel."
+    )
