@@ -234,6 +234,11 @@ def _volumes(plan: Plan, asked: Iterable[VolumeStart]) -> tuple[Volume, ...]:
                 f"The composition '{plan.composition}' has no volume named '{start.name}'.",
                 hint=f"Its volumes are: {known}." if known else "It has no volumes.",
             )
+        if start.size and (start.read_only or volume.read_only):
+            raise UsageError(
+                f"The volume '{start.name}' is only read, so that it cannot be made larger.",
+                hint="Leave out the size, or make it larger with 'rumpel volume grow'.",
+            )
         if start.absent:
             del volumes[start.name]
         else:

@@ -8,6 +8,7 @@ import os
 import re
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,12 @@ import pytest
 
 from rumpel.errors import VolumeError
 from rumpel.machine.volumes import Place, ensure_volume, take_volume, volume_path, volume_uuid
+from rumpel.machine.volumes_change import changed, grow
 from rumpel.machine.volumes_ext4 import MIB, check_whole, read_superblock
+from rumpel.machine.volumes_lock import hold_for_reading, hold_for_writing
 from rumpel.resolve.plan import Volume
 
+SOURCES = {"PYTHONPATH": str(Path(__file__).resolve().parents[3] / "src")}
 DATA = Volume(name="data", mount="/data", size=8, serial="data")
 
 
@@ -193,6 +197,57 @@ def test_volume_locked_by_a_qemu_started_by_hand_is_refused(place) -> None:
         fcntl.fcntl(image, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 101, 1, 0))
         with pytest.raises(VolumeError, match="is in use by another instance"):
             take_volume(DATA, place)
+
+
+@pytest.mark.parametrize(("byte", "writes"), [(100, False), (101, True)])
+def test_reader_goes_beside_a_qemu_that_reads_and_not_beside_one_that_writes(place, byte, writes) -> None:
+    path = ensure_volume(DATA, place)
+    with path.open("rb+") as image:  # byte 100: the right to read, 101: to write
+        fcntl.fcntl(image, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+        if writes:
+            with pytest.raises(VolumeError, match="is in use by another instance"):
+                hold_for_reading("data", path)
+        else:
+            hold_for_reading("data", path).release()
+
+
+def test_change_that_is_cut_off_leaves_the_volume_and_the_next_clears_up(place) -> None:
+    path = ensure_volume(DATA, place)
+    before = path.read_bytes()
+    with hold_for_writing("data", path) as taken:
+        with pytest.raises(KeyboardInterrupt), changed("data", taken, 0) as copy:
+            copy.write_bytes(b"half")
+            raise KeyboardInterrupt
+        assert path.read_bytes() == before
+        assert list(path.parent.iterdir()) == [path]
+    program = (
+        "import os, sys; from pathlib import Path; from rumpel.machine.volumes_lock import hold_for_writing;"
+        "from rumpel.machine.volumes_change import changed; path = Path(sys.argv[1]);"
+        "change = changed('data', hold_for_writing('data', path), 0); change.__enter__().write_bytes(b'half');"
+        "os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(path)], check=False, env={**os.environ, **SOURCES})
+    assert killed.returncode == -9
+    assert path.read_bytes() == before
+    assert sorted(file.name for file in path.parent.iterdir()) == [".data.ext4.copy", "data.ext4"]
+    with hold_for_writing("data", path) as taken:
+        grow("data", taken, 16)
+    assert list(path.parent.iterdir()) == [path]
+    check_whole("data", path)
+
+
+def test_change_that_leaves_a_damaged_copy_is_not_taken(place) -> None:
+    path = ensure_volume(DATA, place)
+    before = path.read_bytes()
+    with (
+        hold_for_writing("data", path) as taken,
+        pytest.raises(VolumeError, match=r"The changed copy of the volume 'data' is not whole; the volume was left"),
+        changed("data", taken, 0) as copy,
+        copy.open("rb+") as image,
+    ):
+        image.seek(5 * 4096)
+        image.write(os.urandom(8 * 4096))
+    assert path.read_bytes() == before
 
 
 def test_read_only_volume_is_shared_but_not_with_a_writer(place) -> None:

@@ -207,11 +207,21 @@ def test_a_volume_that_is_left_out_takes_its_device_with_it() -> None:
 def test_a_volume_can_be_read_only_and_larger_for_one_start_but_not_writable_against_the_plan() -> None:
     import msgspec
 
-    start = VolumeStart(name="data", read_only=True, size=32)
-    run = at_start(PLAN, StartSettings(volumes=(start,)))
-    assert (run.volumes[0].read_only, run.volumes[0].size) == (True, 32)
+    grown = at_start(PLAN, StartSettings(volumes=(VolumeStart(name="data", size=32),)))
+    assert (grown.volumes[0].read_only, grown.volumes[0].size) == (False, 32)
+    run = at_start(PLAN, StartSettings(volumes=(VolumeStart(name="data", read_only=True),)))
+    assert (run.volumes[0].read_only, run.volumes[0].size) == (True, 8)
     fixed = msgspec.structs.replace(PLAN, volumes=(run.volumes[0],))
     assert at_start(fixed, StartSettings(volumes=(VolumeStart(name="data"),))).volumes[0].read_only
+
+
+def test_a_volume_that_is_only_read_is_not_made_larger() -> None:
+    with pytest.raises(UsageError) as caught:
+        at_start(PLAN, StartSettings(volumes=(VolumeStart(name="data", read_only=True, size=32),)))
+    assert str(caught.value) == (
+        "The volume 'data' is only read, so that it cannot be made larger.\n"
+        "Leave out the size, or make it larger with 'rumpel volume grow'."
+    )
 
 
 def test_an_unknown_volume_is_refused_with_those_that_there_are() -> None:
