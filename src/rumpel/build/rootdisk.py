@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from rumpel.build import cpio
-from rumpel.build.packages import read_collected
 from rumpel.build.programs import Allowed, check_programs
-from rumpel.build.rootfs import Placement, Tree, number_of_files
+from rumpel.build.rootfs import Placement, Tree
 from rumpel.build.step import Step, ToolError, Workspace, tool_error
 
 UUID = "6f1d9f4c-52f4-5a8c-9d5b-1f4f3ba0c7de"
@@ -28,8 +27,9 @@ _COMPRESSION = ("-zlz4hc,9", "-C65536")
 
 
 class RootDisk(Step, frozen=True):
-    """`sources`: the files that placements number, then a list of files for each of `collected` (the parts that take
-    files from packages). `targets`: the image, the list of contents as JSON."""
+    """`sources`: the files that placements number, a list of files for each of `collected` (the parts that take files
+    from packages), a tar of files for each of `generated` (the parts that they are made for). `targets`: the image, the
+    list of contents as JSON."""
 
     verb: ClassVar[str] = "ROOTDISK"
     code: ClassVar[tuple[str, ...]] = (
@@ -38,41 +38,23 @@ class RootDisk(Step, frozen=True):
     )
     placements: tuple[Placement, ...]
     collected: tuple[str, ...]
+    generated: tuple[str, ...]
     folders: tuple[str, ...]
     programs: tuple[Allowed, ...]
 
     def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
         tree = Tree()
-        tree.place(self.placements, sources)
-        lists = sources[number_of_files(self.placements) :]
-        for owner, path in zip(self.collected, lists, strict=True):
-            tree.collect(workspace, owner, read_collected(path))
+        tree.take(workspace, sources, self.placements, self.collected, self.generated)
         for name, link in _LEARNT.items():
             if name not in tree.entries:
                 tree.add(cpio.Entry(name, stat.S_IFLNK | 0o777, link), self.part)
         tree.complete((*FOLDERS, *self.folders), self.part)
         check_programs(list(tree.entries.values()), tree.owners, self.programs)
         with tempfile.TemporaryDirectory(dir=targets[0].parent, prefix=".root-") as name:
-            folder = Path(name)
-            _write(folder, tree)
+            tree.write(Path(name))
             words = ["mkfs.erofs", "--quiet", *_COMPRESSION, "-T0", f"-U{UUID}", "--all-root", "-x-1"]
             try:
                 workspace.run([*words, str(targets[0]), name])
             except ToolError as failure:
                 raise tool_error("mkfs.erofs could not make the root filesystem's disk.", failure) from failure
         targets[1].write_bytes(tree.contents())
-
-
-def _write(folder: Path, tree: Tree) -> None:
-    """The entries as files; a folder before what is in it."""
-    folder.chmod(0o755)
-    for path, entry in sorted(tree.entries.items(), key=lambda item: item[0].split("/")):
-        place = folder / path
-        if stat.S_ISDIR(entry.mode):
-            place.mkdir()
-        elif stat.S_ISLNK(entry.mode):
-            place.symlink_to(entry.data.decode("utf-8", "surrogateescape"))
-            continue
-        else:
-            place.write_bytes(entry.data)
-        place.chmod(stat.S_IMODE(entry.mode))

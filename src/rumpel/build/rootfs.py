@@ -110,10 +110,24 @@ class Tree:
         self.entries: dict[str, cpio.Entry] = {}
         self.owners: dict[str, str] = {}
 
-    def place(self, placements: Sequence[Placement], sources: Sequence[Path]) -> None:
-        """Files whose places were checked against each other before."""
+    def take(
+        self,
+        workspace: Workspace,
+        sources: Sequence[Path],
+        placements: Sequence[Placement],
+        collected: Sequence[str],
+        generated: Sequence[str] = (),
+    ) -> None:
+        """The files that `placements` number (their places were checked against each other before), and behind them in
+        `sources` a list of files for each owner in `collected`, a tar for each in `generated`."""
         for placement in placements:
             self.add(_entry(placement, sources), placement.owner)
+        rest = list(sources[sum(placement.source >= 0 for placement in placements) :])
+        for owner in collected:
+            self.collect(workspace, owner, read_collected(rest.pop(0)))
+        for owner in generated:
+            for entry in _tar_entries(rest.pop(0)):
+                self.add(entry, owner)
 
     def collect(self, workspace: Workspace, owner: str, files: Iterable[Collected]) -> None:
         """Files of packages. Two components may bring the same file (a shared library); then it is the first's.
@@ -154,13 +168,27 @@ class Tree:
         contents.sort(key=lambda content: content.path)
         return msgspec.json.format(msgspec.json.encode(contents, order="sorted"), indent=2) + b"\n"
 
+    def write(self, folder: Path) -> None:
+        """All of it as real files below the existing `folder`; a folder before what is in it."""
+        folder.chmod(0o755)
+        for path, entry in sorted(self.entries.items(), key=lambda item: item[0].split("/")):
+            place = folder / path
+            if stat.S_ISLNK(entry.mode):
+                place.symlink_to(os.fsdecode(entry.data))
+                continue
+            if stat.S_ISDIR(entry.mode):
+                place.mkdir()
+            else:
+                place.write_bytes(entry.data)
+            place.chmod(stat.S_IMODE(entry.mode))
+
 
 class RootFilesystem(Step, frozen=True):
     """Files, settings and modules to a newc archive, and a list of what it holds and whose it is.
 
     `sources`: the files that placements number, a list of files for each of `collected` (the parts that take files
-    from packages); where `has_modules`, a tar of modules is the last. `targets`: the archive, the list of contents as
-    JSON.
+    from packages), a tar of files for each of `generated` (the parts that they are made for); where `has_modules`, a
+    tar of modules is the last. `targets`: the archive, the list of contents as JSON.
     """
 
     verb: ClassVar[str] = "ROOTFS"
@@ -175,14 +203,12 @@ class RootFilesystem(Step, frozen=True):
     has_modules: bool
     programs: tuple[Allowed, ...]
     collected: tuple[str, ...] = ()
+    generated: tuple[str, ...] = ()
 
     def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
         tree = Tree()
         tree.add(CONSOLE, self.part)
-        tree.place(self.placements, sources)
-        lists = sources[number_of_files(self.placements) :]
-        for owner, path in zip(self.collected, lists, strict=False):
-            tree.collect(workspace, owner, read_collected(path))
+        tree.take(workspace, sources, self.placements, self.collected, self.generated)
         if self.has_modules:
             for entry in _tar_entries(sources[-1]):
                 tree.add(entry, self.kernel)
@@ -192,11 +218,6 @@ class RootFilesystem(Step, frozen=True):
         check_programs(list(tree.entries.values()), tree.owners, self.programs)
         targets[0].write_bytes(cpio.archive(tree.entries.values()))
         targets[1].write_bytes(tree.contents())
-
-
-def number_of_files(placements: Sequence[Placement]) -> int:
-    """How many sources of a step belong to `placements`; links have none."""
-    return sum(placement.source >= 0 for placement in placements)
 
 
 def _walk(folder: Path) -> Iterable[Path]:

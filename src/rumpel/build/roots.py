@@ -35,30 +35,32 @@ class Declared:
 
 @dataclass(frozen=True)
 class Roots:
-    """`collected` holds a list of files for each part that takes some from packages; `modules` are the kernel's, as one
-    archive, or nothing."""
+    """`collected` holds a list of files for each part that takes some from packages, `generated` an archive for each
+    part that some are made for; `modules` are the kernel's, as one archive, or nothing."""
 
     plan: Plan
     folder: str
     collected: Mapping[str, Node]
+    generated: Mapping[str, Node]
     modules: Sequence[Node]
 
     def declare(self, step: Callable[..., list[Node]], placed: Sequence[Placed], init: Sequence[Placed]) -> Declared:
         """Declare what the plan asks for. `init` is what the kernel itself starts."""
         if self.plan.root.kind == "memory":
-            rootfs, contents = self._archive(step, [*placed, *init], "rootfs", self._programs(init), self.collected)
+            rootfs, contents = self._archive(step, [*placed, *init], "rootfs", self._programs(init))
             return Declared(rootfs, contents)
-        placements, sources = _numbered(placed)
+        placements, sources = numbered(placed)
         disk = RootDisk(
             part=self._part,
             placements=placements,
             collected=tuple(self.collected),
+            generated=tuple(self.generated),
             folders=self._mounts,
             programs=self._programs(()),
         )
         targets = [f"{self.folder}/rootfs.erofs", f"{self.folder}/parts/contents.json"]
-        rootfs, contents = step(disk, [*sources, *self.collected.values()], targets)
-        first = self._archive(step, init, "initramfs", _allowed(init), {})
+        rootfs, contents = step(disk, [*sources, *self.collected.values(), *self.generated.values()], targets)
+        first = self._archive(step, init, "initramfs", _allowed(init))
         return Declared(rootfs, contents, (first[0], first[1]))
 
     @property
@@ -75,9 +77,9 @@ class Roots:
         placed: Sequence[Placed],
         name: str,
         programs: tuple[Allowed, ...],
-        collected: Mapping[str, Node],
     ) -> list[Node]:
-        placements, sources = _numbered(placed)
+        placements, sources = numbered(placed)
+        packages = [self.collected, self.generated] if name == "rootfs" else [{}, {}]
         archive = RootFilesystem(
             part=self._part,
             kernel=f"kernel/{self.plan.kernel.name}",
@@ -86,11 +88,12 @@ class Roots:
             settings=settings_of(self.plan),
             has_modules=bool(self.modules),
             programs=programs,
-            collected=tuple(collected),
+            collected=tuple(packages[0]),
+            generated=tuple(packages[1]),
         )
         listing = "contents" if name == "rootfs" else f"{name}-contents"
         targets = [f"{self.folder}/{name}.cpio", f"{self.folder}/parts/{listing}.json"]
-        return step(archive, [*sources, *collected.values(), *self.modules], targets)
+        return step(archive, [*sources, *packages[0].values(), *packages[1].values(), *self.modules], targets)
 
     def _programs(self, init: Sequence[Placed]) -> tuple[Allowed, ...]:
         """The programs that the plan names: the composition's, the runtime that runs it, and init."""
@@ -105,7 +108,7 @@ def _allowed(init: Sequence[Placed]) -> tuple[Allowed, ...]:
     return tuple(Allowed(path=each.file.target, owner=each.file.owner) for each in init)
 
 
-def _numbered(placed: Sequence[Placed]) -> tuple[tuple[Placement, ...], list[Node]]:
+def numbered(placed: Sequence[Placed]) -> tuple[tuple[Placement, ...], list[Node]]:
     """Placements that name their sources by number, and those sources."""
     placements = []
     sources: list[Node] = []

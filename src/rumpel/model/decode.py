@@ -52,6 +52,7 @@ def component(root: Mapping, origin: Origin, modules: tuple[LockedModule, ...] =
         packages=_packages(root, modules),
         files=tuple(_file(item) for item in _items(root, "files")),
         runtime=_word(root, "runtime") if "runtime" in root.entries else None,
+        bytecode=cast(Any, _text(root, "bytecode")),
         entry=_text(root, "entry"),
         arguments=_texts(root, "arguments"),
         environment=_pairs(root, "environment"),

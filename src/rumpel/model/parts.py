@@ -154,6 +154,7 @@ class Component:
     packages: PackagesSpec | None = None
     files: tuple[FileSpec, ...] = ()
     runtime: Word | None = None
+    bytecode: Literal["", "python"] = ""
     entry: str = ""
     arguments: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
