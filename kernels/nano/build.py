@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--group", action="append", default=[])
     parser.add_argument("--define", action="append", default=[])
     arguments = parser.parse_args()
-    objects_directory = arguments.output.with_suffix(".objects")
+    objects_directory: pathlib.Path = arguments.output.with_suffix(".objects")
     objects_directory.mkdir(parents=True, exist_ok=True)
     files = sources(arguments.driver, arguments.group)
     include = INCLUDE + group_include(arguments.group)

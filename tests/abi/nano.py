@@ -64,11 +64,11 @@ def root(program: Path, arguments: tuple[str, ...] = ()) -> bytes:
     )
 
 
-def command(kernel: Path, folder: Path, memory: str) -> list[str]:
+def command(kernel: Path, folder: Path, memory: str, cpu: str = "max", rng: bool = True) -> list[str]:
     """QEMU's command line; console, control channel and root filesystem are files in `folder`."""
     console, control = folder / "console.txt", folder / "control.txt"
     return [
-        *("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max"),
+        *("qemu-system-x86_64", "-accel", "tcg", "-cpu", cpu),
         *("-M", "microvm,acpi=off,isa-serial=off", "-bios", "qboot.rom"),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", memory),
         *(
@@ -83,7 +83,7 @@ def command(kernel: Path, folder: Path, memory: str) -> list[str]:
             "-device",
             "isa-serial,chardev=control,index=1",
         ),
-        *("-device", "isa-debug-exit,iobase=0x501", "-device", "virtio-rng-device"),
+        *("-device", "isa-debug-exit,iobase=0x501", *(("-device", "virtio-rng-device") if rng else ())),
         *("-kernel", str(kernel), "-initrd", str(folder / "root.cpio")),
     ]
 
@@ -94,10 +94,20 @@ def read_end(folder: Path) -> End:
     return End(console, tuple((folder / "control.txt").read_text().splitlines()))
 
 
-def run(kernel: Path, initrd: bytes, folder: Path, *, memory: str = "64M", timeout: float = 60) -> End:
+def run(
+    kernel: Path,
+    initrd: bytes,
+    folder: Path,
+    *,
+    memory: str = "64M",
+    cpu: str = "max",
+    rng: bool = True,
+    extra: tuple[str, ...] = (),
+) -> End:
     """Boots, waits for the end, gives what was said."""
     (folder / "root.cpio").write_bytes(initrd)
-    subprocess.run(command(kernel, folder, memory), check=False, capture_output=True, timeout=timeout)
+    words = [*command(kernel, folder, memory, cpu, rng), *extra]
+    subprocess.run(words, check=False, capture_output=True, timeout=60)
     return read_end(folder)
 
 

@@ -113,3 +113,25 @@ def test_an_unknown_setting_is_said_and_ignored(kernel: Path, good: bytes, tmp_p
     end = nano.run(kernel, image, tmp_path)
     assert end.status == 0
     assert "nano: the setting 'colour=red' from the image is unknown and is ignored" in end.console
+
+
+def test_an_unknown_word_on_the_command_line_is_said_and_ignored(kernel: Path, good: bytes, tmp_path: Path) -> None:
+    end = nano.run(kernel, program(good), tmp_path, memory="32M", extra=("-append", "colour=red quiet"))
+    assert end.status == 0
+    for word in ("colour=red", "quiet"):
+        assert f"nano: the word '{word}' on the kernel's command line is unknown and is ignored" in end.console
+
+
+def test_a_machine_without_randomness_starts_no_program(kernel: Path, good: bytes, tmp_path: Path) -> None:
+    end = nano.run(kernel, program(good), tmp_path, memory="32M", cpu="qemu64", rng=False)
+    why = "The machine has no source of randomness: no virtio-rng device, and a CPU without RDSEED and RDRAND."
+    assert end.control == (f"fail {why}",)
+    end = nano.run(kernel, program(good), tmp_path, memory="32M", cpu="qemu64")
+    assert end.status == 0, "virtio-rng alone is enough"
+
+
+def test_too_little_memory_ends_with_a_report(kernel: Path, good: bytes, tmp_path: Path) -> None:
+    image = nano.archive({"rumpel/settings": SETTINGS, "bin/program": good, "srv/ballast": bytes(900_000)})
+    end = nano.run(kernel, image, tmp_path, memory="3M")
+    assert end.control, end.console
+    assert end.control[-1].split()[0] in {"exit", "fail", "panic"}

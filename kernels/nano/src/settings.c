@@ -67,7 +67,20 @@ static void read_host(void) {
     kfree(buffer);
 }
 
+/* The kernel has no words of its own on the command line; virtio-mmio has one. */
+static void check_command_line(const char *line) {
+    while (*line) {
+        size_t length = 0;
+        while (line[length] && line[length] != ' ')
+            length++;
+        if (length && strncmp(line, "virtio_mmio.device=", 19) != 0)
+            kprintf("nano: the word '%.*s' on the kernel's command line is unknown and is ignored\n", (int)length, line);
+        line += length + (line[length] == ' ');
+    }
+}
+
 void settings_init(void) {
+    check_command_line(hal_boot()->command_line);
     read_image();
     read_host();
     check(image, image_size, "the image");
