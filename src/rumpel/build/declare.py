@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rumpel.build.bytecode import CompilePython
 from rumpel.build.cprogram import Archive, Compile, Link, PrepareSource, shown
 from rumpel.build.kernel_debian import CollectModules, ExtractKernel
 from rumpel.build.kernel_linux import BASE_CONFIG, BuildKernel
@@ -17,7 +18,7 @@ from rumpel.build.modules import WantedModule
 from rumpel.build.packages import CollectPackages
 from rumpel.build.prologue import PROLOGUE
 from rumpel.build.rootfs import PlacedFile, check_collisions, component_files
-from rumpel.build.roots import Placed, Roots
+from rumpel.build.roots import Placed, Roots, numbered
 from rumpel.build.step import AnyPath, ProjectPath, Step, TreePath, Workspace
 from rumpel.build.toolchain import Toolchain
 from rumpel.errors import BuildError
@@ -66,7 +67,9 @@ class Declarer:
         check_collisions([each.file for each in (*placed, *first)])
         kernel, modules, kernel_debug = self._kernel(plan, folder)
         debug += kernel_debug
-        root = Roots(plan, folder, self._collected(plan), modules).declare(self._step, placed, first)
+        collected = self._collected(plan)
+        generated = self._bytecode(plan, folder, placed, collected)
+        root = Roots(plan, folder, collected, generated, modules).declare(self._step, placed, first)
         written = self._step(
             WritePlan(part=f"composition/{plan.composition}", json=plan.to_json().decode()), [], [f"{folder}/plan.json"]
         )
@@ -134,6 +137,17 @@ class Declarer:
             target = f"{PARTS}/{component.name}/packages.json"
             found[f"component/{component.name}"] = self._once(target, step, [], [target])[0]
         return found
+
+    def _bytecode(self, plan: Plan, folder: str, placed: list[Placed], collected: dict[str, Node]) -> dict[str, Node]:
+        """What is compiled for the runtime when the image is built."""
+        runtime = next((each for each in plan.components if each.bytecode), None)
+        if runtime is None:
+            return {}
+        placements, sources = numbered(placed)
+        part = f"component/{runtime.name}"
+        step = CompilePython(part=part, program=runtime.entry, placements=placements, collected=tuple(collected))
+        target = f"{folder}/parts/bytecode.tar"
+        return {part: self._step(step, [*sources, *collected.values()], [target])[0]}
 
     # Programs
 

@@ -142,6 +142,7 @@ class Component(Frozen, frozen=True):
     files: tuple[FileEntry, ...] = ()
     entry: str = ""  # absolute path of the program in the guest
     runtime: str = ""  # the name of the component of role `runtime` that runs the entry
+    bytecode: Literal["", "python"] = ""  # of a runtime: what is compiled for it when the image is built
     arguments: tuple[str, ...] = ()  # of a runtime: they stand before the path of the program that it runs
 
 

@@ -305,6 +305,7 @@ class _Resolution:
             files=tuple(FileEntry(source=each.source, target=each.target, mode=each.mode) for each in part.files),
             entry=part.entry,
             runtime=part.runtime.text if part.runtime is not None else "",
+            bytecode=part.bytecode,
             arguments=part.arguments if part.role == "runtime" else (),
         )
 
