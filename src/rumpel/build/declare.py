@@ -13,8 +13,10 @@ from rumpel.build.cprogram import Archive, Compile, Link, PrepareSource, shown
 from rumpel.build.kernel_debian import CollectModules, ExtractKernel
 from rumpel.build.kernel_linux import BASE_CONFIG, BuildKernel
 from rumpel.build.kernel_linux_config import Configure, asked_by
+from rumpel.build.kernel_nano import CompileKernelFile
 from rumpel.build.manifest import Place, ReplacedSource, WriteManifest, WritePlan
 from rumpel.build.modules import WantedModule
+from rumpel.build.nano import NanoKernel
 from rumpel.build.packages import CollectPackages
 from rumpel.build.prologue import PROLOGUE
 from rumpel.build.rootfs import PlacedFile, check_collisions, component_files
@@ -95,7 +97,7 @@ class Declarer:
 
     def _step(self, step: Step, sources: list[Node], targets: list[str], **settings: Any) -> list[Node]:
         """Declare one step. The signature is a node of its own, so that SCons can say that it changed."""
-        builder = self.env.CObject if isinstance(step, Compile) and step.own else self.env.Step
+        builder = self.env.CObject if isinstance(step, Compile | CompileKernelFile) and step.own else self.env.Step
         nodes: list[Node] = builder(targets, sources, STEP=step, **settings)
         signature = hashlib.sha256(step.signature().encode()).hexdigest()
         self.env.Depends(nodes, self.env.Value(f"{type(step).__name__} {signature}"))
@@ -280,11 +282,11 @@ class Declarer:
         """The kernel, its modules, and what of it goes into `debug/`."""
         if plan.kernel.recipe == "linux":
             return self._linux(plan, folder)
-        if plan.kernel.recipe != "debian":
-            raise BuildError(
-                f"The kernel '{plan.kernel.name}' has the recipe '{plan.kernel.recipe}', which cannot be built yet.",
-                hint="The recipes that can be built: 'debian' and 'linux'.",
-            )
+        if plan.kernel.recipe == "nano":
+            parts = f"{PARTS}/kernel-{plan.kernel.name}"
+            nano = NanoKernel(plan, folder, parts, self.workspace, self.tools, self._file, self._once, self._step)
+            nano_kernel, unstripped = nano.declare()
+            return nano_kernel, [], [unstripped]
         part = _kernel_part(plan)
         source = named_source(plan, plan.kernel.sources, f"kernel '{plan.kernel.name}'")
         shared = f"{PARTS}/kernel-{plan.kernel.name}/kernel"

@@ -30,6 +30,7 @@ _DEBIAN_PACKAGES = {
     "x86_64-linux-gnu-gcc": "gcc",
     "x86_64-linux-gnu-ar": "binutils",
     "x86_64-linux-gnu-ld": "binutils",
+    "x86_64-linux-gnu-nm": "binutils",
     "x86_64-linux-gnu-strip": "binutils",
     "make": "make",
     "tclsh": "tcl",

@@ -106,6 +106,15 @@ class Project:
                 return tuple(path.relative_to(root).as_posix() for path in found)
         return ()
 
+    def platform_sources(self) -> tuple[str, ...]:
+        """The C and assembly files of the HAL on the bare machine, relative to the root that holds them, sorted."""
+        for root in self.roots:
+            folders = [root / "hal" / "platform" / name for name in ("common", "pvh")]
+            found = sorted(path for folder in folders for path in folder.glob("*.[cS]"))
+            if found:
+                return tuple(path.relative_to(root).as_posix() for path in found)
+        return ()
+
     def locate(self, path: str) -> Path:
         """The absolute path of `path`, which a plan names relative to the root that holds it."""
         for root in self.roots:

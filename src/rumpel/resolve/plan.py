@@ -194,6 +194,8 @@ class Kernel(Frozen, frozen=True):
     group_sources: tuple[str, ...] = ()  # of those parts, relative to the kernel's folder
     group_include: tuple[str, ...] = ()  # of those parts, relative to the kernel's folder
     group_files: tuple[GroupFiles, ...] = ()  # of those parts, from fetched sources
+    files: tuple[str, ...] = ()  # always compiled, relative to the kernel's folder
+    platform: tuple[str, ...] = ()  # sources of the HAL's platform, relative to the project root
     init: tuple[str, ...] = ()  # sources of the init program, relative to the project root; empty: none
     memory: int = 0  # MiB: with less it does not start a program; 0: not known
 

@@ -216,6 +216,8 @@ class _Resolution:
                 for group in self.needs.groups
                 if group.source is not None
             ),
+            files=tuple(name for name in kernel.files if name.endswith((".c", ".S"))),
+            platform=self.project.platform_sources() if kernel.recipe == "nano" else (),
             init=self.project.init_sources() if kernel.init else (),
             memory=kernel.memory,
         )
