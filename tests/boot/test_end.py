@@ -8,7 +8,9 @@ import signal
 import pytest
 
 from rumpel.errors import InstanceError, MachineError
+from rumpel.machine import instance as instances
 from rumpel.machine.registry import find_instance, stop_instance
+from rumpel.machine.running import Running
 from rumpel.resolve.plan import Ready
 
 pytestmark = pytest.mark.boot
@@ -56,6 +58,12 @@ def test_guest_that_resets_the_machine_has_crashed(boot, plan_of) -> None:
 @pytest.mark.parametrize("declared", [NEVER, Ready(kind="http", port="http", path="/"), Ready(kind="exit")])
 def test_crash_ends_every_kind_of_waiting(boot, plan_of, declared) -> None:
     error = failure_of(boot(plan_of("reset", net=True, ready=declared)))
+    assert error.message.startswith("The guest crashed: it reset")
+
+
+def test_network_that_is_gone_before_qemu_is_part_of_the_end(boot, plan_of, monkeypatch) -> None:
+    monkeypatch.setattr(instances, "parse_forwards", lambda usernet, ports: {})
+    error = failure_of(boot(plan_of("reset", net=True, ready=Ready(kind="http", port="http", path="/"))))
     assert error.message.startswith("The guest crashed: it reset")
 
 
@@ -137,6 +145,18 @@ def test_stop_by_name_works_from_another_process(boot, plan_of) -> None:
     instance.wait_ready()
     assert stop_instance("web", timeout=30) == "asked"
     assert instance.wait(30) == 6
+
+
+def test_what_an_owner_learns_after_the_end_does_not_touch_the_record_of_the_next(boot, plan_of, monkeypatch) -> None:
+    first = boot(plan_of("status=3"))
+    assert first.wait(30) == 3
+    assert (find_instance("floor").state, find_instance("floor").record.status) == ("ended", 3)
+    second = boot(plan_of("stop"))
+    second.wait_ready()
+    with monkeypatch.context() as patch:
+        patch.setattr(Running, "ended", False)  # as it was when the first one looked
+        first.wait_ready()
+    assert (find_instance("floor").record.qemu, find_instance("floor").state) == (second.pid, "ready")
 
 
 def test_stop_of_what_does_not_run_says_so(boot, plan_of) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -181,6 +182,7 @@ class Instance:
         self._claim = claim
         self._held = held
         self._stopped: Stopped | None = None
+        self._recording = threading.Lock()
         self._by_hand = pasteable(qemu_command(plan, replace(how, scratch=None, halted=False), ByHand()))
         self._record = Record(
             name=self.name, composition=plan.composition, kernel=plan.kernel.name, machine=plan.machine.name,
@@ -377,6 +379,11 @@ class Instance:
                 raise refused from error
             return  # a short life, good or bad: who waits for the machine is told
         self.ports = parse_forwards(str(usernet), self.plan.ports)
+        lacking = [port.name for port in self.plan.ports if port.name not in self.ports]
+        if lacking:  # QEMU takes its network down before it ends
+            if self._running.wait_end(2.0):
+                return
+            raise self.failed(f"QEMU does not say which port of this computer leads to '{lacking[0]}': {usernet}")
         raise_backlog(self.pid, self.ports.values())
         self._update(ports=self.ports, urls={name: self.url(name) for name in self.ports})
 
@@ -444,9 +451,16 @@ class Instance:
         return MachineError(message, hint=failure.hint_for(evidence), evidence=evidence)
 
     def _update(self, **changes: Any) -> None:
-        self._record = msgspec.structs.replace(self._record, **changes)
-        with contextlib.suppress(OSError):
-            self._claim.write(self._record)
+        """Keep what has changed in the record. Once the end is written down it stands: the folder may be another
+        owner's already."""
+        with self._recording:
+            over = bool(self._record.ended)
+            if over:
+                changes.pop("state", None)
+            self._record = msgspec.structs.replace(self._record, **changes)
+            if not over:
+                with contextlib.suppress(OSError):
+                    self._claim.write(self._record)
 
     def _request(self, line: str) -> str:
         word, _, rest = line.partition(" ")
@@ -457,10 +471,11 @@ class Instance:
         except ValueError:
             return "unknown"
 
-    def _finish(self) -> None:
-        """QEMU has ended: write down how, then let go of the name and the volumes."""
-        status = self._running.report.status
-        failed = "" if status is not None or self._stopped is not None else failure.end_message(self._running)
+    def _finish(self, running: Running) -> None:
+        """QEMU has ended: write down how, then let go of the name and the volumes. May be called before `Running`
+        has come back from its start."""
+        status = running.report.status
+        failed = "" if status is not None or self._stopped is not None else failure.end_message(running)
         self._update(state="failed" if failed else "ended", status=status, ended=time.time(), failure=failed)
         with contextlib.suppress(OSError):
             (self.directory / "owner.sock").unlink(missing_ok=True)

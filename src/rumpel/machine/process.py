@@ -56,6 +56,7 @@ class Process:
         self.pid = self._popen.pid
         self.pidfd = os.pidfd_open(self.pid)
         self.status: int | None = None
+        self._ending = threading.Lock()
         self._final = Usage()
 
     def reap(self) -> int:
@@ -63,14 +64,15 @@ class Process:
         if self.status is None:
             _, status, used = os.wait4(self.pid, 0)
             self._final = Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
-            self.status = os.waitstatus_to_exitcode(status)
-            self._popen.returncode = self.status
-            os.close(self.pidfd)
+            with self._ending:
+                self.status = os.waitstatus_to_exitcode(status)
+                self._popen.returncode = self.status
+                os.close(self.pidfd)
         return self.status
 
     def kill(self) -> None:
-        if self.status is None:
-            with contextlib.suppress(ProcessLookupError):
+        with self._ending, contextlib.suppress(ProcessLookupError):  # its descriptor is not closed meanwhile
+            if self.status is None:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def usage(self) -> Usage:

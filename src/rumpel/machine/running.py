@@ -90,7 +90,7 @@ class Running:
         *,
         listener: socket.socket,
         on_request: Callable[[str], str],
-        on_end: Callable[[], None],
+        on_end: Callable[[Running], None],
     ) -> None:
         self.changed = threading.Condition(threading.RLock())
         self.console = Console(self.changed)
@@ -225,7 +225,7 @@ class Running:
             open_end.close()
         self.console.close()
         try:
-            self._on_end()
+            self._on_end(self)
         finally:
             self._ended.set()
             with self.changed:
