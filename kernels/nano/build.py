@@ -10,35 +10,19 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import pathlib
-import struct
 import subprocess
 import sys
 
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "src"))
+
+from rumpel.build.kernel_nano import COMPILE_FLAGS, LINK_FLAGS, VDSO_FLAGS, WARNINGS, symbol_table  # noqa: E402
+
 NANO = ROOT / "kernels/nano"
 HAL = ROOT / "hal"
 INCLUDE = [f"-I{HAL / 'include'}", f"-I{HAL / 'platform/pvh'}", f"-I{NANO / 'include'}"]
-WARNINGS = [
-    *("-Wall", "-Wextra", "-Werror", "-Wmissing-prototypes", "-Wstrict-prototypes", "-Wshadow", "-Wvla"),
-]
-CFLAGS = [
-    *("-std=gnu11", "-Os", "-g1", *WARNINGS, "-ffreestanding", "-fno-builtin", "-fno-pic", "-fno-pie"),
-    *("-mcmodel=kernel", "-mno-red-zone", "-mgeneral-regs-only", "-fno-omit-frame-pointer", "-fno-strict-aliasing"),
-    *("-fno-asynchronous-unwind-tables", "-fno-common", "-fwrapv", "-ffunction-sections", "-fdata-sections"),
-    *("-fstack-protector-strong", "-mstack-protector-guard=global", "-fcf-protection=none", "-fno-jump-tables"),
-    *("-fno-delete-null-pointer-checks", "-ftrivial-auto-var-init=zero"),
-]
-VDSO_FLAGS = [
-    *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-nostdlib", "-ffreestanding"),
-    *("-fno-stack-protector", "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-Wl,-z,noexecstack"),
-    *("-Wl,-soname,linux-vdso.so.1", "-Wl,--hash-style=both", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments"),
-]
-LDFLAGS = [
-    *("-nostdlib", "-static", "--gc-sections", "-z", "max-page-size=4096", "-z", "noexecstack", "--build-id=none"),
-    "--no-warn-rwx-segments",
-]
 
 
 def run(command: list[str]) -> None:
@@ -87,19 +71,6 @@ def sources(drivers: list[str], groups: list[str]) -> list[pathlib.Path]:
     return files
 
 
-def symbol_table(elf: pathlib.Path) -> bytes:
-    """The compact symbol table: see hal/platform/pvh/crash.c."""
-    lines = subprocess.run(["nm", "-n", str(elf)], check=True, capture_output=True, text=True).stdout.splitlines()
-    rows = [line.split() for line in lines]
-    begin = next(int(row[0], 16) for row in rows if row[-1] == "image_begin")
-    found = [(int(row[0], 16) - begin, row[2]) for row in rows if len(row) == 3 and row[1] in "tT"]
-    named = {offset: name for offset, name in found if not name.startswith(".") and name != "text_end"}
-    functions = sorted(named.items())
-    return struct.pack(f"<{len(functions) + 1}I", len(functions), *(offset for offset, _ in functions)) + b"".join(
-        name.encode() + b"\0" for _, name in functions
-    )
-
-
 def main() -> None:
     """Compile what is stale, link twice, strip."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -112,7 +83,7 @@ def main() -> None:
     objects_directory.mkdir(parents=True, exist_ok=True)
     files = sources(arguments.driver, arguments.group)
     include = INCLUDE + group_include(arguments.group)
-    flags = CFLAGS + [f"-D{each}" for each in arguments.define]
+    flags = [*COMPILE_FLAGS, *WARNINGS] + [f"-D{each}" for each in arguments.define]
 
     def compile_one(source: pathlib.Path) -> pathlib.Path:
         own = source.is_relative_to(ROOT)
@@ -147,11 +118,12 @@ def main() -> None:
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         objects = [str(path) for path in pool.map(compile_one, files)]
 
-    link = ["ld", *LDFLAGS, "-T", str(HAL / "platform/pvh/kernel.ld")]
+    link = ["ld", *LINK_FLAGS, "-T", str(HAL / "platform/pvh/kernel.ld")]
     first = objects_directory / "first.elf"
     run([*link, *objects, "-o", str(first)])
     table = objects_directory / "symbols.bin"
-    table.write_bytes(symbol_table(first))
+    listing = subprocess.run(["nm", "-n", str(first)], check=True, capture_output=True, text=True).stdout
+    table.write_bytes(symbol_table(listing))
     with_table = objects_directory / "symtab-full.o"
     run(["gcc", *flags, f'-DSYMBOLS="{table}"', "-c", str(HAL / "platform/pvh/symtab.S"), "-o", str(with_table)])
     objects = [str(with_table) if path.endswith("pvh_symtab.S.o") else path for path in objects]

@@ -95,8 +95,8 @@ class LinkVdso(Step, frozen=True):
 
 
 class LinkKernel(Step, frozen=True):
-    """Objects to the kernel. `sources`: the linker script, the symbol table's assembly, then the objects. `targets`: the
-    kernel with debugging information, and stripped as QEMU loads it.
+    """Objects to the kernel. `sources`: the linker script, the symbol table's assembly, then the objects. `targets`:
+    the kernel with debugging information, and stripped as QEMU loads it.
 
     It is linked twice: the first link gives the addresses of the functions, of which the compact symbol table for crash
     reports is made. The table lies behind the code, so it moves none of them.

@@ -20,7 +20,7 @@ EMBEDS_VDSO = "src/vdso_image.S"
 
 @dataclass(frozen=True)
 class NanoKernel:
-    """Declares the kernel of one plan. `once` declares a piece that other plans may share, `step` one of this plan's."""
+    """Declares the kernel of one plan. `once` declares a piece that plans may share, `step` one of this plan's."""
 
     plan: Plan
     folder: str
