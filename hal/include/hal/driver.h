@@ -23,6 +23,9 @@ struct hal_driver {
 /* Starts every linked driver. Called once by the kernel, when its page allocator and heap work. */
 void hal_drivers_start(void);
 
+/* Empties the lists of devices: only for the host platform, which starts several machines in one process. */
+void hal_drivers_forget(void);
+
 /* Memory for drivers: zeroed, aligned to 64 bytes, physically contiguous; page-aligned from a page upwards. Never freed. */
 void *hal_driver_alloc(size_t size);
 

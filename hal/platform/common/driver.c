@@ -17,6 +17,13 @@ void hal_drivers_start(void) {
                 (*row)->start();
 }
 
+void hal_drivers_forget(void) {
+    blks = NULL;
+    nets = NULL;
+    consoles = NULL;
+    entropies = NULL;
+}
+
 void hal_blk_register(struct hal_blk *device) {
     struct hal_blk **end = &blks;
     while (*end)

@@ -222,6 +222,7 @@ void host_start(size_t memory) {
     region = (struct hal_region){PHYSICAL_BASE, memory};
     host_clear_output();
     host_forget_user();
+    hal_drivers_forget();
     page_init();
     static bool once;
     if (!once) {

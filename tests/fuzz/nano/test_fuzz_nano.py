@@ -41,6 +41,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     names = yaml.safe_load((NANO / "kernel.yaml").read_text())["files"]
     sources = [NANO / name for name in names if name not in REPLACED and name.endswith(".c")]
     sources += [ROOT / "hal/platform/common/driver.c", ROOT / "hal/platform/common/format.c", *sorted(HOST.glob("*.c"))]
+    sources += [*sorted((ROOT / "hal/drivers/virtio").glob("*.c")), ROOT / "hal/drivers/virtio-net/virtio_net.c"]
     found = []
     for source in sources:
         target = folder / ("_".join(source.relative_to(ROOT).parts) + ".o")
