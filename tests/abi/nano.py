@@ -27,9 +27,10 @@ class End:
         return int(words[1]) if words[:1] == ["exit"] else None
 
 
-def build_kernel(output: Path, drivers: tuple[str, ...] = DRIVERS) -> Path:
-    """A kernel with the given drivers."""
+def build_kernel(output: Path, drivers: tuple[str, ...] = DRIVERS, groups: tuple[str, ...] = ()) -> Path:
+    """A kernel with the given drivers and optional parts."""
     options = [word for driver in drivers for word in ("--driver", driver)]
+    options += [word for group in groups for word in ("--group", group)]
     subprocess.run([sys.executable, ROOT / "kernels/nano/build.py", output, *options], check=True, capture_output=True)
     return output
 

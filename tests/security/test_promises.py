@@ -54,6 +54,12 @@ def test_what_is_forbidden_is_refused(name: str, kernel: Path, tmp_path: Path) -
     assert end.status == 0, end.console
 
 
+def test_code_made_at_run_time_is_refused_without_the_part_jit_and_runs_with_it(kernel: Path, tmp_path: Path) -> None:
+    assert run("make_code", kernel, tmp_path).status == 1
+    with_jit = nano.build_kernel(tmp_path / "kernel-jit", groups=("jit",))
+    assert run("make_code", with_jit, tmp_path).status == 0
+
+
 def test_a_smashed_canary_ends_the_program(kernel: Path, tmp_path: Path) -> None:
     end = run("smash_canary", kernel, tmp_path, ("-fstack-protector-all",))
     assert end.status == ABORTED, end.console

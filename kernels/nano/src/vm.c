@@ -14,6 +14,8 @@
 #define MREMAP_FIXED 2u
 #define FAULT_AROUND 16 /* pages of a file that one fault maps, where they cost nothing */
 
+bool vm_write_and_execute;
+
 /* Areas in ascending order, never overlapping. */
 static struct vma **areas;
 static size_t area_count, area_room;
@@ -234,7 +236,7 @@ int64_t vm_map(uintptr_t address, size_t length, unsigned protection, unsigned f
         return -ENOMEM;
     length = (length + HAL_PAGE_MASK) & ~HAL_PAGE_MASK;
     protection &= PROT_READ | PROT_WRITE | PROT_EXEC;
-    if ((protection & PROT_WRITE) && (protection & PROT_EXEC))
+    if ((protection & PROT_WRITE) && (protection & PROT_EXEC) && !vm_write_and_execute)
         return -EACCES;
     bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
     if (!node && (protection & PROT_WRITE) && !(flags & MAP_NORESERVE) && length / PAGE_SIZE > page_total())
@@ -273,7 +275,11 @@ int64_t vm_map(uintptr_t address, size_t length, unsigned protection, unsigned f
     return (int64_t)address;
 }
 
-static unsigned flags_for(const struct vma *area, unsigned old) {
+/*
+ * The rights of a page. Where an area is writable and executable (only with the part `jit`), a page has one of the two
+ * rights at a time: the fault of the other exchanges them.
+ */
+static unsigned flags_for(const struct vma *area, unsigned old, bool execute) {
     unsigned flags = old & HAL_USER_OWNED;
     if (area->protection & (PROT_READ | PROT_WRITE | PROT_EXEC))
         flags |= HAL_USER_READ;
@@ -282,6 +288,8 @@ static unsigned flags_for(const struct vma *area, unsigned old) {
     /* A page that belongs to a file is written to only by a shared mapping; a private one gets its copy at the fault. */
     if ((area->protection & PROT_WRITE) && ((old & HAL_USER_OWNED) || area->shared))
         flags |= HAL_USER_WRITE;
+    if ((flags & HAL_USER_WRITE) && (flags & HAL_USER_EXECUTE))
+        flags &= ~(unsigned)(execute ? HAL_USER_WRITE : HAL_USER_EXECUTE);
     return flags;
 }
 
@@ -294,7 +302,7 @@ int vm_protect(uintptr_t address, size_t length, unsigned protection) {
     if (!valid_range(address, length, &end) || !vm_covered(address, end - address))
         return -ENOMEM;
     protection &= PROT_READ | PROT_WRITE | PROT_EXEC;
-    if ((protection & PROT_WRITE) && (protection & PROT_EXEC))
+    if ((protection & PROT_WRITE) && (protection & PROT_EXEC) && !vm_write_and_execute)
         return -EACCES;
     if (isolate(address, end) != 0)
         return -ENOMEM;
@@ -307,7 +315,7 @@ int vm_protect(uintptr_t address, size_t length, unsigned protection) {
             hal_phys_t frame;
             unsigned old;
             if (hal_user_lookup(at, &frame, &old))
-                hal_user_protect(at, flags_for(area, old));
+                hal_user_protect(at, flags_for(area, old, old & HAL_USER_EXECUTE));
         }
     }
     merge(address, end);
@@ -405,7 +413,7 @@ static HAL_NORETURN void out_of_memory(void) {
 }
 
 static int map_page(const struct vma *area, uintptr_t address, void *page, bool owned) {
-    int status = hal_user_map(address, hal_virt_to_phys(page), flags_for(area, owned ? HAL_USER_OWNED : 0));
+    int status = hal_user_map(address, hal_virt_to_phys(page), flags_for(area, owned ? HAL_USER_OWNED : 0, false));
     if (status == 0)
         resident++;
     return status;
@@ -471,7 +479,7 @@ static bool fault_file(const struct vma *area, uintptr_t address, bool write) {
 /* A write to a page that is there, read-only: a private mapping gets its own copy. */
 static bool copy_on_write(const struct vma *area, uintptr_t address, hal_phys_t frame, unsigned flags) {
     if ((flags & HAL_USER_OWNED) || area->shared)
-        return hal_user_protect(address, flags_for(area, flags)) == 0;
+        return hal_user_protect(address, flags_for(area, flags, false)) == 0;
     void *copy = page_alloc(0);
     if (!copy)
         out_of_memory();
@@ -493,7 +501,7 @@ bool kernel_page_fault(uintptr_t address, bool write, bool execute) {
     if (hal_user_lookup(address, &frame, &flags)) {
         if (write && !(flags & HAL_USER_WRITE))
             return copy_on_write(area, address, frame, flags);
-        return hal_user_protect(address, flags_for(area, flags)) == 0;
+        return hal_user_protect(address, flags_for(area, flags, execute)) == 0;
     }
     if (area->node)
         return fault_file(area, address, write);

@@ -33,6 +33,9 @@ struct vma {
     const char *label; /* for /proc/self/maps and reports; NULL: the node's path */
 };
 
+/* Whether the program may ask for memory that is writable and executable; the part `jit` turns it on. */
+extern bool vm_write_and_execute;
+
 /* Chooses the random bases. Once, before the program is loaded. */
 void vm_init(void);
 
