@@ -5,6 +5,10 @@
 #define NANO_LWIP_ARCH_CC_H
 
 #include "hal/boot.h"
+#if __STDC_HOSTED__ /* the host platform: lwIP must not make an ssize_t of its own */
+#include <limits.h>
+#include <sys/types.h>
+#endif
 
 #define LWIP_NO_INTTYPES_H 1
 #define LWIP_NO_LIMITS_H 1
