@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from rumpel.errors import UsageError
+from rumpel.errors import HostError, UsageError
 
 DEFAULT_LIMIT = 2 << 30
 LIMIT_SETTING = "RUMPEL_CACHE_LIMIT"
@@ -47,6 +47,16 @@ def prepare(folder: Path) -> None:
     config = folder / "config"
     if config.is_file():
         return
+    try:
+        _write_config(folder, config)
+    except OSError as error:
+        raise HostError(
+            f"The cache of built pieces cannot be made: '{folder}': {error.strerror}.",
+            hint="Check the folder's permissions and the disk, or name another folder with RUMPEL_CACHE.",
+        ) from error
+
+
+def _write_config(folder: Path, config: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=".config.", dir=folder)
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:

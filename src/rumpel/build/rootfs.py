@@ -76,10 +76,11 @@ def component_files(workspace: Workspace, component: Component) -> list[PlacedFi
 
 def check_collisions(placed: Iterable[PlacedFile]) -> None:
     """Raises BuildError where two files have one place, or a file stands where another needs a folder."""
-    owners = {SETTINGS_PATH: "kernel", **dict.fromkeys(STANDARD_FOLDERS, "kernel")}
+    owners = dict.fromkeys((SETTINGS_PATH, f"/{CONSOLE.path}", *STANDARD_FOLDERS), "kernel")
     files: dict[str, str] = {}
     for file in placed:
-        other = files.get(file.target) or owners.get(file.target)
+        own = file.target.startswith("/rumpel/")  # modules in the order of their names, among others
+        other = files.get(file.target) or ("kernel" if own else owners.get(file.target))
         if other is not None:
             raise _added_twice(file.target, other, file.owner)
         files[file.target] = file.owner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -91,7 +92,8 @@ class Session:
 
         self.progress.close()
         if self.progress.ran:
-            cache.prune(places.build_cache_dir(), self.limit)
+            with contextlib.suppress(OSError):  # the image is built; a cache that cannot be written stays as it is
+                cache.prune(places.build_cache_dir(), self.limit)
         if GetBuildFailures() or self.failures:
             write_report(os.environ.get(REPORT_SETTING), (), self.failures)
         elif not (GetOption("clean") or GetOption("no_exec")):

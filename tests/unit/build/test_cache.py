@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rumpel.build import cache
-from rumpel.errors import UsageError
+from rumpel.errors import HostError, UsageError
 
 
 def _fill(folder: Path, count: int, size: int) -> list[Path]:
@@ -22,6 +22,16 @@ def _fill(folder: Path, count: int, size: int) -> list[Path]:
         os.utime(path, (1000 + number, 1000 + number))
         pieces.append(path)
     return pieces
+
+
+def test_a_cache_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HostError) as caught:
+        cache.prepare(tmp_path / "file/build")
+    assert str(caught.value) == (
+        f"The cache of built pieces cannot be made: '{tmp_path}/file/build': Not a directory.\n"
+        "Check the folder's permissions and the disk, or name another folder with RUMPEL_CACHE."
+    )
 
 
 def test_the_longest_unused_pieces_go_first_until_the_cache_is_below_its_limit(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_file_where_another_component_needs_a_folder_names_both() -> None:
     )
 
 
-@pytest.mark.parametrize("target", ["/rumpel/settings", "/dev", "/proc"])
+@pytest.mark.parametrize("target", ["/rumpel/settings", "/rumpel/modules/00-x.ko", "/dev", "/dev/console", "/proc"])
 def test_no_component_takes_a_place_that_the_guest_needs(target: str) -> None:
     with pytest.raises(BuildError) as caught:
         check_collisions([_placed(target, "component/one")])
