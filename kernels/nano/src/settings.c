@@ -19,7 +19,7 @@ static const char *key_end(const char *record) {
 }
 
 static void check(const char *block, size_t size, const char *where) {
-    static const char *const known[] = {"schema", "program", "arg", "env", "hostname", "net", "volume", "clock"};
+    static const char *const known[] = {"schema", "clear", "program", "arg", "env", "hostname", "net", "volume", "clock"};
     if (size == 0)
         return;
     if (block[size - 1] != '\0')
@@ -110,9 +110,18 @@ static bool host_sets_variable(const char *variable) {
     return false;
 }
 
+/* Whether the image's records of a key do not count: the host has its own, or says that there are none. */
+static bool host_has_said(const char *key) {
+    const char *cleared;
+    for (size_t i = 0; (cleared = nth(host, host_size, "clear", i)); i++)
+        if (strcmp(cleared, key) == 0)
+            return true;
+    return nth(host, host_size, key, 0) != NULL;
+}
+
 const char *settings_each(const char *key, size_t index) {
     if (strcmp(key, "env") != 0)
-        return nth(host, host_size, key, 0) ? nth(host, host_size, key, index) : nth(image, image_size, key, index);
+        return host_has_said(key) ? nth(host, host_size, key, index) : nth(image, image_size, key, index);
     const char *value;
     for (size_t i = 0; (value = nth(image, image_size, key, i)); i++)
         if (!host_sets_variable(value) && index-- == 0)
