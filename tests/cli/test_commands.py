@@ -51,6 +51,16 @@ def rumpel(*words: str, cwd: Path | None = None, **environment: str) -> subproce
             ["run", "hello", "--json"],
             "rumpel: '--json' needs '--detach': in the foreground the output is the console.\n",
         ),
+        (
+            ["stop", "hello", "--timeout", "nan"],
+            "rumpel: Invalid value for '--timeout': 'nan' is not a number of seconds.\n"
+            "'rumpel stop --help' shows how it is used.\n",
+        ),
+        (
+            ["run", "hello", "--ready-timeout", "inf"],
+            "rumpel: Invalid value for '--ready-timeout': inf is not in the range 0<x<=31536000.0.\n"
+            "'rumpel run --help' shows how it is used.\n",
+        ),
         (["stop"], "rumpel: 'rumpel stop' needs the name of a machine.\n'rumpel ps' lists what runs.\n"),
         (
             ["fetch", "nosuch"],

@@ -8,6 +8,7 @@ import time
 import click
 
 from rumpel.cli.output import echo_json, echo_table
+from rumpel.cli.seconds import Seconds
 from rumpel.cli.terminal import say
 from rumpel.errors import InstanceError, UsageError
 from rumpel.machine.registry import Seen, console_log, find_instance, list_instances, stop_instance
@@ -111,7 +112,7 @@ def _the_only_one() -> Seen:
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("-a", "--all", "everything", is_flag=True, help="Stop all machines of this user.")
-@click.option("--timeout", metavar="SECONDS", type=click.FloatRange(0), default=10.0, help="What the guest gets. [10]")
+@click.option("--timeout", metavar="SECONDS", type=Seconds(), default=10.0, help="What the guest gets. [10]")
 def stop(names: tuple[str, ...], everything: bool, timeout: float) -> None:
     """Stop machines: the program is asked to end; after the deadline QEMU is told to quit, then killed."""
     if everything:

@@ -10,6 +10,7 @@ import click
 from rumpel.cli.images import BuildChoices, Wanted, build_options, built, composition_options
 from rumpel.cli.interrupts import Interrupted, interrupt_main, interruptible
 from rumpel.cli.output import echo_json
+from rumpel.cli.seconds import Seconds
 from rumpel.cli.start import StartWords, start_options, start_settings
 from rumpel.cli.terminal import bold, say
 from rumpel.errors import MachineError, UsageError
@@ -36,13 +37,13 @@ if TYPE_CHECKING:
 @click.option(
     "--ready-timeout",
     metavar="SECONDS",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(more_than_none=True),
     help="It must answer by then. [the composition's]",
 )
 @click.option(
     "--stop-timeout",
     metavar="SECONDS",
-    type=click.FloatRange(0),
+    type=Seconds(),
     default=10.0,
     help="The guest gets this long to end. [10]",
 )
