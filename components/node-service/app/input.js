@@ -44,5 +44,5 @@ module.exports = {
   newTask: (value) => checked('newTask', value),
   changedTask: (value) => checked('changedTask', value),
   id: (value) => checked('id', value),
-  listing: (value) => checked('listing', Object.fromEntries(value)),
+  listing: (value) => checked('listing', Object.fromEntries(new URLSearchParams(value))),
 };

@@ -40,19 +40,20 @@ function createHandler(store) {
 
   return async (request, response) => {
     try {
-      const [path, search = ''] = split(request.url);
+      const [path, query] = split(request.url);
       const { params, handlers } = router.find(request.method, path);
       const handle = handlers[0] ?? (() => refuse(router, request.method, path));
-      send(response, await handle({ request, params, query: new URLSearchParams(search) }));
+      send(response, await handle({ request, params, query }));
     } catch (error) {
       sendError(response, error);
     }
   };
 }
 
+/** The path of a request's target, and what stands behind its '?'. */
 function split(url) {
   const mark = url.indexOf('?');
-  return mark < 0 ? [url] : [url.slice(0, mark), url.slice(mark + 1)];
+  return mark < 0 ? [url, ''] : [url.slice(0, mark), url.slice(mark + 1)];
 }
 
 function refuse(router, method, path) {
