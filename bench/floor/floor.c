@@ -9,7 +9,8 @@
  *   deaf        wait for ever, hear nothing            reset       triple fault, as a kernel's panic ends
  *   fail        say `fail` and leave                   panic       say `panic` and leave
  *   mute        end without a control line             silent      do not say READY
- *   kill        write a line, then run on for ever
+ *   kill        write a line, then run on for ever     echo        write back each line that is typed, with its number;
+ *                                                      an empty one ends it
  */
 #include <stdint.h>
 
@@ -176,6 +177,26 @@ static void await_stop(void)
     }
 }
 
+static void echo(void)
+{
+    uint32_t number = 1;
+    unsigned length = 0;
+
+    for (;;) {
+        if (!(in8(CONSOLE + LSR) & LSR_DATA_READY))
+            continue;
+        char character = (char)in8(CONSOLE);
+        if (character == '\n' && length == 0)
+            return;
+        if (length == 0) {
+            print_number(CONSOLE, number++);
+            print(CONSOLE, ": ");
+        }
+        put(CONSOLE, character);
+        length = character == '\n' ? 0 : length + 1;
+    }
+}
+
 static void obey(const char *word, uint32_t *status)
 {
     const char *value;
@@ -191,6 +212,8 @@ static void obey(const char *word, uint32_t *status)
     else if (same(word, "deaf"))
         for (;;)
             __asm__ volatile("cli; hlt");
+    else if (same(word, "echo"))
+        echo();
     else if (same(word, "reset"))
         triple_fault();
     else if (same(word, "fail"))

@@ -33,6 +33,11 @@ class Faults:
         self._links: list[LossyLink] = []
         self._down = False
 
+    @property
+    def links(self) -> tuple[LossyLink, ...]:
+        """The networks that lose or delay packets, with how many they have `lost` and `passed`."""
+        return tuple(self._links)
+
     def network_down(self) -> None:
         """Pull the network cables: no packet passes, and the guest sees that the link is down."""
         for netdev in self._netdevs():

@@ -246,18 +246,22 @@ class Vm:
         self.wait_ready()
 
     def reset(self) -> None:
-        """Press the reset button: the guest boots again, with the volumes as they are; `wait_ready` waits for that."""
+        """Press the reset button, and wait until the guest has begun to boot again, with the volumes as they are;
+        `wait_ready` waits for the rest. Raises MachineError where it does not."""
         self.watch()
         self.disconnect()
         self.qmp("stop")
         done = self.events.expect("RESET")
-        self.qmp("set-action", reboot="reset")  # machines end at a reset, as a guest that crashes resets
+        # Machines end at a reset, as a guest that crashes resets. Firmware may reset once more on its own (SeaBIOS,
+        # where it finds that it has run before), so until the kernel has begun a reset is one.
+        self.qmp("set-action", reboot="reset")
         self.qmp("system_reset")
         done.wait()
-        self.qmp("set-action", reboot="shutdown")
         self._instance.running.begin_again()
         self.console.begin_here()
         self.resume()
+        self.wait(self._instance.running.has_begun, self.plan.ready.timeout, what="the guest's first sign of life")
+        self.qmp("set-action", reboot="shutdown")
 
     def close(self) -> None:
         """Kill the machine if it still runs, and remove its folder. May be called twice."""

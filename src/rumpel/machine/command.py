@@ -52,10 +52,11 @@ class ByHand:
 @dataclass(frozen=True)
 class Scratch:
     """Files that are thrown away with the machine: `overlays` take what it writes to volumes (a qcow2 file by the
-    volume's name), `memory` holds the memory of snapshots."""
+    volume's name), `memory` holds the memory of snapshots. `aio` is how QEMU reads and writes them."""
 
     memory: str
     overlays: Mapping[str, str]
+    aio: Literal["threads", "io_uring"] = "threads"
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
     for number, device in enumerate(plan.devices):
         words += _device(plan, launch, device, number, volumes)
     if launch.scratch is not None:
-        words += ["-blockdev", _qcow2(MEMORY_NODE, launch.scratch.memory)]
+        words += ["-blockdev", _qcow2(MEMORY_NODE, launch.scratch.memory, launch.scratch.aio)]
     if launch.halted:
         words += ["-S"]
     return tuple(words)
@@ -166,13 +167,13 @@ def _device(plan: Plan, launch: Launch, device: Device, number: int, volumes: Ma
             properties.setdefault("drive", name)
             if volume.serial:
                 properties.setdefault("serial", volume.serial)
-            overlay = launch.scratch.overlays.get(volume.name) if launch.scratch is not None else None
-            if overlay is None:
+            scratch = launch.scratch
+            if scratch is None or volume.name not in scratch.overlays:
                 back = ["-blockdev", _block(name, launch.volumes[volume.name], volume)]
             else:
                 # An error of the disk reaches the guest, whatever it is; a full disk would else stop the machine.
                 properties |= {"werror": "report", "rerror": "report"}
-                back = ["-blockdev", _overlaid(name, launch.volumes[volume.name], overlay)]
+                back = ["-blockdev", _overlaid(volume.name, launch.volumes[volume.name], scratch)]
     return [*back, "-device", _joined(device.model, tuple(properties.items()))]
 
 
@@ -186,15 +187,16 @@ def _block(name: str, path: str, volume: Volume) -> str:
     )
 
 
-def _overlaid(name: str, path: str, overlay: str) -> str:
+def _overlaid(volume: str, path: str, scratch: Scratch) -> str:
     """A volume whose image is only read."""
     below = f"backing.driver=raw,backing.read-only=on,backing.file.driver=file,backing.file.filename={_escaped(path)}"
-    return f"{_qcow2(name, overlay)},discard=unmap,{below}"
+    return f"{_qcow2(volume_node(volume), scratch.overlays[volume], scratch.aio)},discard=unmap,{below}"
 
 
-def _qcow2(name: str, path: str) -> str:
+def _qcow2(name: str, path: str, aio: str) -> str:
     """What is flushed goes to the host's page cache: it outlives QEMU, which is all that such a file has to."""
-    return f"node-name={name},driver=qcow2,cache.no-flush=on,file.driver=file,file.filename={_escaped(path)}"
+    file = f"file.driver=file,file.aio={aio},file.filename={_escaped(path)}"
+    return f"node-name={name},driver=qcow2,cache.no-flush=on,{file}"
 
 
 def _user_network(name: str, plan: Plan, launch: Launch) -> str:

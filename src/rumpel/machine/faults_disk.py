@@ -80,10 +80,11 @@ class DiskFaults:
 
     def heal(self, volume: str) -> None:
         """The volume works again."""
-        node = self._active.pop(volume, None)
+        node = self._active.get(volume)
         if node is not None:
             self._instance.qmp("qom-set", path=self._device(volume), property="drive", value=volume_node(volume))
             self._remove(node)
+            del self._active[volume]
 
     @property
     def broken(self) -> tuple[str, ...]:

@@ -152,7 +152,7 @@ def launch(plan: Plan, image: Image, options: Options) -> Instance:
         how = _launch(image, options, qemu, choice, settings, volumes)
         if options.scratch:
             written = {volume.name: taken[volume.name] for volume in plan.volumes if not volume.read_only}
-            how = replace(how, scratch=make_scratch(Path(options.scratch), written))
+            how = replace(how, scratch=make_scratch(Path(options.scratch), written, qemu))
         instance = Instance(plan, options, how, choice, claim, undo.pop_all())
     try:
         instance._update(remarks=remarks)

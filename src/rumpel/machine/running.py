@@ -187,6 +187,10 @@ class Running:
             self._control.begin_again(Report())
             self.changed.notify_all()
 
+    def has_begun(self) -> bool:
+        """Whether this boot's guest has said anything."""
+        return self.report.started or self.console.position > self.boot_position
+
     def set_report(self, report: Report) -> None:
         """The guest is another one now, which has reported so much."""
         with self.changed:
