@@ -234,10 +234,12 @@ int main(void) {
     R(timerfd_create(99, 0));
     R(timerfd_create(CLOCK_MONOTONIC, 12345));
     R(read(tf, &u, 8));
-    struct itimerspec it = {{0, 0}, {0, 10000000}}, old;
+    struct itimerspec it = {{0, 0}, {50, 0}}, old;
     R(timerfd_settime(tf, 0, &it, NULL));
     R(timerfd_gettime(tf, &old));
-    C(old.it_value.tv_nsec > 0 && old.it_value.tv_nsec <= 10000000);
+    C(old.it_value.tv_sec > 20 && old.it_value.tv_sec <= 50);
+    it.it_value = (struct timespec){0, 10000000};
+    R(timerfd_settime(tf, 0, &it, NULL));
     f[0] = (struct pollfd){tf, POLLIN, 0};
     R(poll(f, 1, 5000));
     R(read(tf, &u, 8));
