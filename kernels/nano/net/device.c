@@ -25,6 +25,7 @@
 #define FLUSH_AT 8
 #define TICK_NS 2000000u
 #define COPY_BELOW 512 /* bytes: a small frame is copied, so that it does not hold a whole receive buffer */
+#define READ_BLINDLY 64 /* bytes that lwIP takes to be there: no frame on an Ethernet is shorter than 60 */
 #define CHECKED (NETIF_CHECKSUM_CHECK_IP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_ICMP6 | NETIF_CHECKSUM_CHECK_ICMP)
 
 static struct hal_net *device;
@@ -62,12 +63,24 @@ static struct pbuf *wrap(struct hal_net_buffer *buffer) {
             return pbuf_alloced_custom(PBUF_RAW, (u16_t)buffer->length, PBUF_REF, &received->custom, buffer->data, (u16_t)buffer->length);
         }
     } else {
-        pbuf = pbuf_alloc(PBUF_RAW, (u16_t)buffer->length, PBUF_RAM);
-        if (pbuf)
+        uint32_t room = buffer->length < READ_BLINDLY ? READ_BLINDLY : buffer->length;
+        pbuf = pbuf_alloc(PBUF_RAW, (u16_t)room, PBUF_RAM);
+        if (pbuf) {
             memcpy(pbuf->payload, buffer->data, buffer->length);
+            memset((uint8_t *)pbuf->payload + buffer->length, 0, room - buffer->length);
+            pbuf->len = pbuf->tot_len = (u16_t)buffer->length;
+        }
     }
     recycle_one(buffer);
     return pbuf;
+}
+
+/* A frame that ends within Ethernet's or ARP's header, which lwIP reads without a look at the length. */
+static bool cut_short(const struct pbuf *pbuf) {
+    if (pbuf->len < SIZEOF_ETH_HDR)
+        return true;
+    const struct eth_hdr *header = pbuf->payload;
+    return header->type == PP_HTONS(ETHTYPE_ARP) && pbuf->len < SIZEOF_ETH_HDR + SIZEOF_ETHARP_HDR;
 }
 
 static void received(void *context, struct hal_net_buffer *frame, enum hal_net_checksum checksum) {
@@ -87,7 +100,7 @@ static void received(void *context, struct hal_net_buffer *frame, enum hal_net_c
             whole = pbuf;
         frame = next;
     }
-    if (lost) {
+    if (lost || cut_short(whole)) {
         if (whole)
             pbuf_free(whole);
         return;

@@ -10,13 +10,22 @@
 #include "net/socket.h"
 
 #define POLL_INTERVAL 2 /* of lwIP's slow timer: 0.4 s */
+#define LWIP_RTO_FIRST (3000 / TCP_SLOW_INTERVAL)
+#define RTO_FIRST (1000 / TCP_SLOW_INTERVAL)
 #define LINGER_STEP_NS 10000000u
+
+/* RFC 6298, section 2.1: one second until something was measured; lwIP starts with three. */
+static void set_first_timeout(struct tcp_pcb *pcb) {
+    if (pcb->sa == 0 && pcb->rto == LWIP_RTO_FIRST)
+        pcb->rto = pcb->sv = RTO_FIRST;
+}
 
 int tcp_socket_create(struct socket *socket) {
     socket->tcp = tcp_new_ip_type(socket->domain == AF_INET ? IPADDR_TYPE_V4 : socket->v6_only ? IPADDR_TYPE_V6 : IPADDR_TYPE_ANY);
     if (!socket->tcp)
         return -ENOBUFS;
     tcp_arg(socket->tcp, socket);
+    set_first_timeout(socket->tcp);
     socket->state = SOCKET_IDLE;
     socket->bound = false;
     return 0;
@@ -98,6 +107,7 @@ void tcp_socket_adopt(struct socket *socket, struct tcp_pcb *pcb) {
     ip_addr_copy(socket->peer.address, pcb->remote_ip);
     socket->local.port = pcb->local_port;
     socket->peer.port = pcb->remote_port;
+    set_first_timeout(pcb);
     tcp_arg(pcb, socket);
     tcp_recv(pcb, received);
     tcp_sent(pcb, sent);

@@ -78,7 +78,6 @@
 /* TCP. Timers: delayed acknowledgements after 100 ms, retransmission counted in 200 ms. */
 #define LWIP_TCP 1
 #define TCP_TMR_INTERVAL 100
-#define LWIP_TCP_RTO_TIME 1000
 #define TCP_MSL 30000u
 #define TCP_MSS 1460
 #define LWIP_WND_SCALE 1
