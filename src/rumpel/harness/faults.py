@@ -32,6 +32,7 @@ class Faults:
         self._disks: DiskFaults | None = None
         self._links: list[LossyLink] = []
         self._down = False
+        self.clock_jumped = False
 
     @property
     def links(self) -> tuple[LossyLink, ...]:
@@ -111,10 +112,14 @@ class Faults:
 
     def clock_jump(self, seconds: float) -> None:
         """Let the guest find its clocks advanced by so many seconds at once, as after a suspend or a migration: all its
-        timers that would have fired meanwhile fire now. Seconds above 0; only under TCG."""
+        timers that would have fired meanwhile fire now. More than 0 and at most 3600 s; only under TCG.
+
+        `vm.restore` takes it back. A `reset` after it may find a Linux kernel that does not boot on such clocks.
+        """
         from rumpel.machine.faults_clock import jump
 
         self._vm.disconnect()
+        self.clock_jumped = True
         jump(self._vm.instance, seconds)
 
     def nmi(self) -> None:
@@ -154,6 +159,7 @@ class Faults:
         self.network_whole()
         self._disks = None
         self._down = False
+        self.clock_jumped = False
 
     def _disk(self) -> DiskFaults:
         if self._disks is None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rumpel.errors import InstanceError, MachineError, UsageError
+from rumpel.errors import HostError, InstanceError, MachineError, UsageError
 from rumpel.harness.console import VmConsole
 from rumpel.harness.events import Events
 from rumpel.harness.images import Bootable
@@ -208,7 +208,8 @@ class Vm:
             known = ", ".join(f"'{each}'" for each in self._snapshots) or "none"
             raise UsageError(f"The machine '{self.name}' has no snapshot '{name}'.", hint=f"It has: {known}.")
         self.disconnect()
-        if self.ended:
+        # A QEMU whose clocks have jumped cannot take its time stamp counter back: another one begins at the snapshot's.
+        if self.ended or (self._faults is not None and self._faults.clock_jumped):
             self._relaunch(halted=True)
         elif self._faults is not None:
             self._faults.heal()
@@ -340,12 +341,16 @@ class Vm:
         return launch_instance(self._image.plan, self._image.files, options)
 
     def _relaunch(self, *, halted: bool) -> None:
-        """QEMU again, over the same disks; at ports of QEMU's choice where they were not asked for."""
+        """QEMU again, over the same disks; at the same ports, unless somebody has taken one meanwhile."""
+        ports = self.ports
         if self._faults is not None:
             self._faults.forget()
         self._instance.close()
         self._by_force = ""
-        self._instance = self._launch(halted=halted, ports=dict(self._start.ports))
+        try:
+            self._instance = self._launch(halted=halted, ports=ports)
+        except HostError:
+            self._instance = self._launch(halted=halted, ports=dict(self._start.ports))
         self.console.begin_anew()
 
     def disconnect(self) -> None:

@@ -1,0 +1,190 @@
+"""The plugin's promises, seen from outside: a project's tests are run by a pytest of their own, and looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.boot, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CONFTEST = """
+import json, os, pathlib, pytest
+
+def sql(vm, statement):
+    return vm.http().post("/api/query", json={"sql": statement})
+
+@pytest.fixture(autouse=True)
+def seen(request):
+    yield
+    machine = request.node.funcargs.get("vm")
+    if machine is not None:
+        place = pathlib.Path(os.environ["SEEN"]) / (request.node.name + ".json")
+        place.write_text(json.dumps({"pid": machine.instance.pid, "folder": str(machine.folder), "url": machine.url}))
+"""
+
+TESTS = f"""
+import pytest
+from conftest import sql
+
+WHERE = {{"project": {str(ROOT)!r}}}
+database = pytest.mark.composition("sqlite-web", **WHERE)
+# Its kernel is told of a program that there is not: it never becomes ready.
+broken = pytest.mark.composition("hello", arguments=["--no-such-option"], **WHERE)
+
+@database
+@pytest.mark.parametrize("number", range(3))
+def test_fresh(vm, number):
+    assert sql(vm, "create table t (x)").status_code == 200
+
+@database
+def test_failing(vm):
+    vm.faults.nmi()
+    vm.console.wait_for("NMI")
+    assert sql(vm, "select * from t").status_code == 200
+
+@database
+def test_crashing(vm):
+    vm.faults.power_cut()
+    vm.console.wait_for("never")
+
+class TestShared:
+    pytestmark = pytest.mark.composition("sqlite-web", scope="class", env={{"LIMIT": "77"}}, **WHERE)
+
+    def test_writes(self, vm):
+        assert sql(vm, "create table t (x)").status_code == 200
+
+    def test_sees_what_the_other_wrote(self, vm):
+        assert sql(vm, "select count(*) from t").status_code == 200
+
+@pytest.mark.composition("sqlite-web", machine=["microvm", "q35"], **WHERE)
+def test_matrix(vm, request):
+    assert vm.plan.machine.name in request.node.name
+
+@database
+def test_factory(boot):
+    first, second = boot(), boot()
+    assert first.url != second.url
+    assert sql(first, "create table t (x)").status_code == 200
+    assert sql(second, "select * from t").status_code == 400
+
+@pytest.mark.composition("sqlite-web", memory="8M", **WHERE)
+@pytest.mark.parametrize("number", range(3))
+def test_never_boots(vm, number):
+    raise AssertionError("it ran")
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of pytest: its words, what it left."""
+
+    output: str
+    outcomes: dict[str, str]
+    properties: dict[str, dict[str, str]]
+    project: Path
+    temporary: Path
+
+    def seen(self, test: str) -> dict[str, object]:
+        found: dict[str, object] = json.loads((self.project / "seen" / f"{test}.json").read_text())
+        return found
+
+
+def run_pytest(project: Path, *options: str) -> Run:
+    (project / "seen").mkdir(parents=True)
+    temporary = project / "tmp"
+    temporary.mkdir()
+    (project / "conftest.py").write_text(CONFTEST)
+    (project / "test_it.py").write_text(TESTS)
+    report = project / "junit.xml"
+    command = [sys.executable, "-m", "pytest", "-p", "rumpel.harness.plugin", "-p", "no:cacheprovider", "-rs", "-v"]
+    command += ["--rumpel-accel=tcg", f"--junitxml={report}", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "SEEN": str(project / "seen")}
+    environment |= {"TMPDIR": str(temporary)}
+    done = subprocess.run(
+        command, cwd=project, env=environment, text=True, check=False, timeout=280, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    outcomes, properties = {}, {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        kinds = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+        outcomes[case.attrib["name"]] = kinds[0] if kinds else "passed"
+        properties[case.attrib["name"]] = {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
+    return Run(done.stdout, outcomes, properties, project, temporary)
+
+
+@pytest.fixture(scope="module", params=["alone", "xdist"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    options = ("-n2",) if request.param == "xdist" else ()
+    return run_pytest(tmp_path_factory.mktemp("project"), *options)
+
+
+def test_every_test_gets_a_machine_as_it_was_when_it_became_ready(run: Run) -> None:
+    for number in range(3):
+        assert run.outcomes[f"test_fresh[{number}]"] == "passed", run.output
+
+
+def test_a_machine_that_became_ready_serves_later_tests(run: Run) -> None:
+    machines = {run.seen(f"test_fresh[{number}]")["pid"] for number in range(3)}
+    assert len(machines) <= (2 if "-n2" in run.output or "gw1" in run.output else 1)
+
+
+def test_a_matrix_runs_a_test_for_each_value(run: Run) -> None:
+    assert run.outcomes["test_matrix[microvm]"] == "passed", run.output
+    assert run.outcomes["test_matrix[q35]"] == "passed"
+
+
+def test_the_factory_gives_machines_that_do_not_share_anything(run: Run) -> None:
+    assert run.outcomes["test_factory"] == "passed", run.output
+
+
+def test_a_failure_shows_the_console_of_the_test_and_names_the_files(run: Run) -> None:
+    assert run.outcomes["test_failing"] == "failure"
+    assert "Machine 'sqlite-web'" in run.output
+    assert "NMI" in run.output
+    assert "To start it by hand:" in run.output
+    files = run.properties["test_failing"]
+    for name in ("console.log", "qmp.log", "command.sh"):
+        assert Path(files[f"rumpel.sqlite-web.{name}"]).stat().st_size > 0
+    assert "inject-nmi" in Path(files["rumpel.sqlite-web.qmp.log"]).read_text()
+
+
+def test_the_command_of_a_failure_names_files_that_are_there(run: Run) -> None:
+    command = Path(run.properties["test_failing"]["rumpel.sqlite-web.command.sh"])
+    for name in ("settings", "volumes/data.ext4"):
+        assert str(command.parent / name) in command.read_text()
+        assert (command.parent / name).exists()
+
+
+def test_a_crash_leaves_a_report(run: Run) -> None:
+    assert run.outcomes["test_crashing"] == "failure"
+    report = Path(run.properties["test_crashing"]["rumpel.sqlite-web.crash.txt"]).read_text()
+    assert report.startswith("The machine 'sqlite-web' does not run: it was killed.\n")
+    assert "QEMU's exit status: -9\n" in report
+
+
+def test_a_machine_that_does_not_boot_is_reported_once_and_its_other_tests_are_skipped(run: Run) -> None:
+    outcomes = sorted(run.outcomes[f"test_never_boots[{number}]"] for number in range(3))
+    assert outcomes == ["error", "skipped", "skipped"], run.output
+    assert (
+        "'sqlite-web (memory 8 MiB)' did not boot in an earlier test: 8M is too little for 'sqlite-web'" in run.output
+    )
+
+
+def test_tests_of_one_scope_share_a_machines_state(run: Run) -> None:
+    if "gw1" in run.output:
+        pytest.skip("pytest-xdist may give the tests of a class to two processes")
+    assert run.outcomes["test_writes"] == "passed", run.output
+    assert run.outcomes["test_sees_what_the_other_wrote"] == "passed"
+
+
+def test_nothing_is_left_in_the_temporary_folder(run: Run) -> None:
+    assert [path.name for path in run.temporary.iterdir() if not path.name.startswith("pytest-of-")] == []
