@@ -98,7 +98,6 @@ static struct MHD_Daemon *start(int fd, unsigned connections) {
                             MHD_OPTION_LISTEN_SOCKET, fd,                                                      //
                             MHD_OPTION_CONNECTION_LIMIT, connections,                                          //
                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL,                                  //
-                            MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)(settings.request_timeout / 1000),        //
                             MHD_OPTION_NOTIFY_CONNECTION, peer_notify, NULL,                                   //
                             MHD_OPTION_NOTIFY_COMPLETED, request_completed, NULL,                              //
                             MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,                                 //
@@ -115,7 +114,7 @@ static void serve(struct MHD_Daemon *daemon, int64_t end) {
         if (end == 0 && stop_asked)
             return;
         if (now >= next_sweep) {
-            peer_sweep(now);
+            peer_sweep(now, now - next_sweep);
             next_sweep = now + TICK;
         }
         if (end != 0 && (peer_close_idle() == 0 || now >= end))

@@ -1,7 +1,8 @@
 /* The clients' connections and their deadlines.
  *
- * libmicrohttpd closes a connection on which nothing happens. A client that sends one byte now and then never looks
- * idle to it; so the head of a request, and then its body, each have a deadline here. */
+ * libmicrohttpd can close a connection on which nothing happens. A client that sends one byte now and then never looks
+ * idle to it, and one whose bytes wait while a handler is at work does; so the head of a request, and then its body,
+ * each have a deadline here. Only a client that does not take its reply is libmicrohttpd's to watch. */
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -19,10 +20,13 @@ void peer_notify(void *context, struct MHD_Connection *connection, void **slot,
                  enum MHD_ConnectionNotificationCode code) {
     (void)context;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
         struct peer *peer = calloc(1, sizeof *peer);
-        if (peer == NULL)
-            return; /* without memory the connection is served, watched by libmicrohttpd's own timeout only */
-        peer->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        if (peer == NULL) {
+            shutdown(fd, SHUT_RDWR); /* nobody would watch it */
+            return;
+        }
+        peer->fd = fd;
         peer->deadline = web_now() + settings.request_timeout;
         peer->next = peers;
         if (peers != NULL)
@@ -42,9 +46,12 @@ void peer_notify(void *context, struct MHD_Connection *connection, void **slot,
     }
 }
 
-void peer_sweep(int64_t now) {
+void peer_sweep(int64_t now, int64_t late) {
     for (struct peer *peer = peers; peer != NULL; peer = peer->next) {
-        if (peer->deadline == 0 || now < peer->deadline)
+        if (peer->deadline == 0)
+            continue;
+        peer->deadline += late;
+        if (now < peer->deadline)
             continue;
         /* Nothing of a reply is on its way while a request is being received, so a reply may be written past
          * libmicrohttpd. A kept connection that is merely idle is closed without a word. */

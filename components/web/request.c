@@ -114,6 +114,8 @@ void request_queue_shared(struct web_request *request, unsigned status, struct M
         if (request->peer != NULL) {
             request->peer->state = PEER_REPLYING;
             request->peer->deadline = 0;
+            MHD_set_connection_option(request->connection, MHD_CONNECTION_OPTION_TIMEOUT,
+                                      (unsigned)(settings.request_timeout / 1000));
         }
     } else {
         request->failed = true;
@@ -348,12 +350,12 @@ enum MHD_Result request_access(void *context, struct MHD_Connection *connection,
 void request_completed(void *context, struct MHD_Connection *connection, void **state,
                        enum MHD_RequestTerminationCode how) {
     (void)context;
-    (void)connection;
     (void)how;
     struct web_request *request = *state;
     if (request == NULL)
         return;
     if (request->peer != NULL) {
+        MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0U);
         request->peer->state = PEER_IDLE;
         request->peer->requests++;
         request->peer->deadline = web_now() + settings.request_timeout;

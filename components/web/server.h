@@ -50,8 +50,9 @@ extern const struct web_handler files_handler;
 void peer_notify(void *context, struct MHD_Connection *connection, void **peer,
                  enum MHD_ConnectionNotificationCode code);
 struct peer *peer_of(struct MHD_Connection *connection);
-/* Cuts off the clients whose time is over; called about once a second. */
-void peer_sweep(int64_t now);
+/* Cuts off the clients whose time is over; called about once a second. `late`: milliseconds by which this call comes too
+ * late, because a handler was at work. For so long nobody's bytes were read, so every client gets that time back. */
+void peer_sweep(int64_t now, int64_t late);
 /* Closes connections without a request under way; returns how many others there are. */
 unsigned peer_close_idle(void);
 

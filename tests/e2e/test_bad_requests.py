@@ -91,6 +91,25 @@ def test_a_slow_client_is_cut_off_and_the_others_are_served(machine: Database) -
     assert served > 3
 
 
+def test_a_request_that_came_in_time_is_answered_although_the_server_was_busy(machine: Database) -> None:
+    def head(body: bytes) -> bytes:
+        return (
+            b"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % len(body)
+        )
+
+    forever = b'{"sql":"WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"}'
+    body = b'{"sql":"SELECT 42"}'
+    with connect(machine) as waiting, connect(machine) as busy:
+        waiting.sendall(head(body))
+        time.sleep(0.5)
+        busy.sendall(head(forever) + forever)
+        time.sleep(0.5)
+        waiting.sendall(body)
+        assert b"The statement ran longer than 5000 milliseconds." in busy.recv(4096)
+        assert waiting.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
 def test_200_connections_at_once_are_all_answered(machine: Database) -> None:
     body = b'{"sql":"SELECT ?","parameters":[%d]}'
     begin = time.monotonic()
