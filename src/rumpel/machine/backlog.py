@@ -32,7 +32,7 @@ def raise_backlog(pid: int, ports: Collection[int]) -> None:
         try:
             for entry in list(Path(f"/proc/{pid}/fd").iterdir()):
                 with contextlib.suppress(OSError):
-                    if os.readlink(entry).startswith("socket:"):
+                    if str(entry.readlink()).startswith("socket:"):
                         _raise(_borrowed(pidfd, int(entry.name)), ports)
         finally:
             os.close(pidfd)
