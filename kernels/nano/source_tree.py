@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints the unpacked tree of a pinned source: `kernels/nano/source_tree.py NAME`. Fetches it where it is not there yet."""
+"""Prints the unpacked tree of a pinned source: `kernels/nano/source_tree.py NAME`. Fetches what is not there yet."""
 
 from __future__ import annotations
 

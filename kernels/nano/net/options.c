@@ -55,10 +55,10 @@
 #define KEEP_IDLE_MAX 32767
 #define KEEP_COUNT_MAX 127
 
-struct linger {
+struct option_linger {
     int on, seconds;
 };
-struct timeval {
+struct option_time {
     int64_t seconds, microseconds;
 };
 
@@ -68,7 +68,7 @@ static uint32_t buffer_size(int value, uint32_t least) {
 }
 
 static int64_t set_timeout(uint64_t *timeout, uintptr_t value, uint64_t length) {
-    struct timeval time;
+    struct option_time time;
     if (length < sizeof time)
         return -EINVAL;
     if (copy_from_user(&time, value, sizeof time) != 0)
@@ -183,7 +183,7 @@ int64_t socket_set_option(struct socket *socket, int level, int name, uintptr_t 
     if (length < sizeof value)
         return -EINVAL;
     if (level == SOL_SOCKET && name == SO_LINGER) {
-        struct linger linger;
+        struct option_linger linger;
         if (length < sizeof linger)
             return -EINVAL;
         if (copy_from_user(&linger, address, sizeof linger) != 0)
@@ -297,11 +297,11 @@ int64_t socket_get_option(struct socket *socket, int level, int name, uintptr_t 
         return -EINVAL;
     if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
         uint64_t timeout = name == SO_RCVTIMEO ? socket->receive_timeout : socket->send_timeout;
-        struct timeval time = {(int64_t)(timeout / 1000000000), (int64_t)(timeout % 1000000000 / 1000)};
+        struct option_time time = {(int64_t)(timeout / 1000000000), (int64_t)(timeout % 1000000000 / 1000)};
         return give(address, length, room, &time, sizeof time);
     }
     if (level == SOL_SOCKET && name == SO_LINGER) {
-        struct linger linger = {socket->linger, (int)socket->linger_seconds};
+        struct option_linger linger = {socket->linger, (int)socket->linger_seconds};
         return give(address, length, room, &linger, sizeof linger);
     }
     int64_t status = get_value(socket, level, name, &value);
