@@ -49,6 +49,7 @@
 #define LWIP_RAW 0
 #define LWIP_DHCP 1
 #define LWIP_DNS 0
+#define DHCP_DOES_ARP_CHECK 0 /* two seconds of waiting at each start */
 #define LWIP_AUTOIP 0
 #define LWIP_IGMP 0
 #define IP_FORWARD 0
