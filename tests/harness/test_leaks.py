@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.harness.leak_project import ROOT, write_project
 
 from rumpel.harness import scratch
-from tests.harness.leak_project import ROOT, write_project
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 

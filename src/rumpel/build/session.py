@@ -21,7 +21,7 @@ from rumpel.build.request import Request, help_text, read_request
 from rumpel.build.step import Step, Workspace
 from rumpel.errors import BuildError, RumpelError
 
-OWN_ROOT = Path(__file__).resolve().parents[3]
+OWN_ROOT = places.own_root()
 REPORT_SETTING = "RUMPEL_BUILD_REPORT"
 
 
@@ -77,8 +77,9 @@ class Session:
 
     @staticmethod
     def toolpath(root: Path) -> str:
-        """Where SCons finds `rumpel_tool`; `root` is Rumpel's own folder."""
-        return literal(root / "src/rumpel/build")
+        """Where SCons finds `rumpel_tool`; `root` is Rumpel's own folder, without the code where it is installed."""
+        checkout = root / "src/rumpel/build"
+        return literal(checkout if checkout.is_dir() else Path(__file__).resolve().parent)
 
     def visit(self, node: Any) -> None:
         """SCons looks at a node, perhaps not for the first time; a step counts once, with its first target."""

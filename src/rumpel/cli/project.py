@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from rumpel.errors import UsageError
+from rumpel.places import own_root
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = own_root()
 
 
 def project_root() -> Path:
