@@ -46,7 +46,7 @@ def rumpel(*words: str, project: Path | None = None, **environment: str) -> subp
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
     """Standard error without the steps of a build and without the line about the accelerator."""
-    lines = [line for line in done.stderr.splitlines(keepends=True) if not re.match(r"\[ *\d+/\d+\] |fetching ", line)]
+    lines = [line for line in done.stderr.splitlines(keepends=True) if not re.match(r"\[ *\d+/\d+\] |fetching |Another build ", line)]
     return USING.sub("", "".join(lines))
 
 
@@ -197,9 +197,9 @@ def test_a_guest_that_panics_is_said_with_the_consoles_end(probe_project: Path, 
 
 
 def test_a_guest_that_never_becomes_ready_is_said_with_the_consoles_end(probe_project: Path, own_state: Path) -> None:
-    done = rumpel("run", "probe", "--ready-timeout", "6", "--", "wait", project=probe_project)
+    done = rumpel("run", "probe", "--ready-timeout", "25", "--", "wait", project=probe_project)
     assert said(done).startswith(
-        "rumpel: The machine 'probe' was not ready within 6 s: no line of the console matched '^probe: ready$'.\n"
+        "rumpel: The machine 'probe' was not ready within 25 s: no line of the console matched '^probe: ready$'.\n"
         "The console ended with:\n"
         "    probe: waiting for nothing\n"
     ), done.stderr
