@@ -46,7 +46,11 @@ def rumpel(*words: str, project: Path | None = None, **environment: str) -> subp
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
     """Standard error without the steps of a build and without the line about the accelerator."""
-    lines = [line for line in done.stderr.splitlines(keepends=True) if not re.match(r"\[ *\d+/\d+\] |fetching |Another build ", line)]
+    lines = [
+        line
+        for line in done.stderr.splitlines(keepends=True)
+        if not re.match(r"\[ *\d+/\d+\] |fetching |Another build ", line)
+    ]
     return USING.sub("", "".join(lines))
 
 
