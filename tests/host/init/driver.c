@@ -52,6 +52,8 @@ static int show_settings(int count, char **paths)
                    settings.volumes[i].read_only ? "ro" : "rw");
         if (settings.clock != 0)
             printf("clock %lld\n", (long long)settings.clock);
+        if (settings.root_serial[0] != '\0')
+            printf("root %s\n", settings.root_serial);
         for (size_t i = 0; i < settings.secret_count; i++)
             printf("secret %s is %s\n", settings.secrets[i].name, settings.secrets[i].value);
         good = true;

@@ -280,3 +280,29 @@ def test_no_input_breaks_the_parsers(tmp_path: Path) -> None:
     limits = ["-max_total_time=5", "-max_len=4096", "-print_final_stats=0", f"-artifact_prefix={tmp_path}/"]
     done = subprocess.run([target, *limits, found, folder / "corpus"], capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-4000:]
+
+
+def test_the_disk_of_the_root_filesystem_is_found_by_its_serial(run: Run) -> None:
+    assert run("settings", records("program=/bin/web", "root=rootfs,erofs")).splitlines()[-1] == "root rootfs"
+    replaced = run("settings", records("program=/bin/web", "root=rootfs,erofs"), records("root=" + 20 * "x" + ",erofs"))
+    assert replaced.splitlines()[-1] == "root " + 20 * "x"
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (",erofs", "its serial must have 1 to 20 characters"),
+        (21 * "x" + ",erofs", "its serial must have 1 to 20 characters"),
+        ("rootfs", "it must be 'SERIAL,erofs'"),
+        ("rootfs,ext4", "it must be 'SERIAL,erofs'"),
+        ("rootfs,erofs,", "it must be 'SERIAL,erofs'"),
+    ],
+)
+def test_a_wrong_disk_of_the_root_filesystem_is_told(run: Run, value: str, why: str) -> None:
+    said = run("settings", records("program=/bin/web", f"root={value}"))
+    assert said.strip().endswith(f"The setting 'root' of the image is '{value}': {why}.")
+
+
+def test_the_disk_of_the_root_filesystem_is_named_once(run: Run) -> None:
+    said = run("settings", records("program=/bin/web", "root=a,erofs", "root=b,erofs"))
+    assert said.strip().endswith("The setting 'root' of the image is 'b,erofs': it was given before.")
