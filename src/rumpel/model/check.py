@@ -16,6 +16,7 @@ from typing import Any
 from rumpel.errors import Problem
 from rumpel.model.document import Entry, Mapping, Node, Scalar, Sequence
 from rumpel.model.names import nearest, quoted
+from rumpel.places import own_root
 
 KNOWN_SCHEMA = 1
 
@@ -43,8 +44,7 @@ Schema = dict[str, Any]
 
 def schema_folder() -> Path:
     """Where the JSON Schemas are: in the installed package, else at the root of the checkout."""
-    installed = Path(__file__).parent / "schemas"
-    return installed if installed.is_dir() else Path(__file__).parents[3] / "schemas"
+    return own_root() / "schemas"
 
 
 @functools.cache
