@@ -4,7 +4,7 @@ import pytest
 
 import rumpel
 
-pytestmark = pytest.mark.composition("guestbook", machine=["microvm", "q35"])
+on_both = pytest.mark.composition("guestbook", machine=["microvm", "q35"])
 
 
 def sql(vm, statement):
@@ -18,15 +18,18 @@ def book(vm):
     return vm
 
 
+@on_both
 def test_a_visitor_is_remembered(book):
     sql(book, "insert into visitors values ('Ada')")
     assert sql(book, "select name from visitors")[1]["rows"] == [["Ada"]]
 
 
+@on_both
 def test_every_test_begins_with_an_empty_book(book):
     assert sql(book, "select count(*) from visitors")[1]["rows"] == [[0]]
 
 
+@on_both
 def test_a_visitor_survives_a_power_cut(book):
     sql(book, "insert into visitors values ('Grace')")
     book.faults.power_cut()
@@ -36,6 +39,7 @@ def test_a_visitor_survives_a_power_cut(book):
     assert sql(book, "select name from visitors")[1]["rows"] == [["Grace"]]
 
 
+@on_both
 def test_a_visitor_is_told_that_the_disk_is_full(book):
     book.faults.disk_full()
     status, answer = sql(book, "insert into visitors values ('Alan')")
@@ -43,4 +47,4 @@ def test_a_visitor_is_told_that_the_disk_is_full(book):
 
 
 def test_the_page_is_the_projects_own(boot):
-    assert "<h1>Visitors</h1>" in boot(machine="microvm").http().get("/visitors.html").text
+    assert "<h1>Visitors</h1>" in boot("visitors").http().get("/").text

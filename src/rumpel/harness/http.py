@@ -43,11 +43,16 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         self._vm = vm
         self._port = port
         self._inner = httpx.AsyncHTTPTransport(verify=False)
+        self._life = vm.life
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """One request. Raises MachineError where the machine has ended, else what httpx raises."""
         import asyncio
 
+        if self._life != self._vm.life:  # its connections lead to a guest that is no more
+            self._life = self._vm.life
+            await self._inner.aclose()
+            self._inner = httpx.AsyncHTTPTransport(verify=False)
         request.url = request.url.copy_with(port=self._vm.host_port(self._port))
         try:
             return await self._inner.handle_async_request(request)

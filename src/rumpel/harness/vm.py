@@ -62,12 +62,18 @@ class Vm:
         self._clients: list[httpx.Client] = []
         self._faults: Faults | None = None
         self._by_force = ""
+        self._life = 0
         self._instance = self._launch(halted=False, ports=dict(start.ports))
 
     @property
     def instance(self) -> Instance:
         """The machine room's view of it; another one after `power_on`."""
         return self._instance
+
+    @property
+    def life(self) -> int:
+        """Counts how often the guest became another one: restored, reset, powered on."""
+        return self._life
 
     @property
     def plan(self) -> Plan:
@@ -355,6 +361,7 @@ class Vm:
 
     def disconnect(self) -> None:
         """Close the open connections of the http clients; the clients stay valid."""
+        self._life += 1
         for transport in self._transports:
             with contextlib.suppress(Exception):
                 transport.disconnect()
