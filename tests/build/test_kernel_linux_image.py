@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from rumpel.build import pvh
 from rumpel.build.kernel_linux_image import without_padding
 
@@ -55,25 +57,31 @@ def test_zero_pages_leave_the_file_and_stay_in_memory() -> None:
 
 def test_breakpoints_that_fill_code_up_to_a_large_page_leave_the_file() -> None:
     code = b"\x90" * 100
-    image = _kernel((BASE, code + b"\xcc" * (0x200000 - 100) + code, 0x200000 + 100))
+    between = code + b"\xcc" * 12 + code
+    image = _kernel((BASE, between + b"\xcc" * (0x200000 - 212) + code, 0x200000 + 100))
     packed = _packed(image)
     loaded = _loaded(packed)
-    # The rest of a page that holds code keeps its breakpoints.
-    assert {byte for place, byte in loaded.items() if BASE + 100 <= place < BASE + PAGE} == {0xCC}
+    # Those between two functions stay.
+    assert bytes(loaded[BASE + place] for place in range(212)) == between
     assert [loaded[BASE + 0x200000 + place] for place in (0, 99)] == [0x90, 0x90]
-    assert not any(BASE + PAGE <= place < BASE + 0x200000 for place in loaded)
-    assert len(packed) < 4 * PAGE
+    assert not any(BASE + 224 <= place < BASE + 0x200000 for place in loaded)
+    assert len(packed) < PAGE
 
 
-def test_a_single_page_of_zero_bytes_is_not_worth_a_segment() -> None:
-    data = b"a" * PAGE + bytes(PAGE) + b"b" * PAGE
+def test_a_short_run_of_zero_bytes_is_not_worth_a_segment() -> None:
+    data = b"a" * PAGE + bytes(1000) + b"b" * PAGE
     elf = pvh.parse(_kernel((BASE, data, len(data))))
     assert elf is not None
-    assert without_padding(elf) == elf
+    assert [segment.data for segment in without_padding(elf).segments] == [data]
 
 
-def test_a_segment_that_does_not_begin_at_a_page_is_cut_at_pages() -> None:
-    data = b"x" + bytes(10 * PAGE) + b"y"
-    image = _kernel((BASE + 0x123, data, len(data)))
-    assert _loaded(_packed(image)) == _loaded(image)
-    assert len(_packed(image)) < 4 * PAGE
+@pytest.mark.parametrize("shift", range(16))
+def test_pieces_are_aligned_wherever_the_segment_begins(shift: int) -> None:
+    data = b"x" + bytes(10 * PAGE) + b"y" + bytes(2000) + b"z"
+    image = _kernel((BASE + shift, data, len(data) + 5))
+    packed = _packed(image)
+    elf = pvh.parse(packed)
+    assert elf is not None
+    assert all(segment.physical % 16 == 0 for segment in elf.segments[1:])
+    assert _loaded(packed) == _loaded(image)
+    assert len(packed) < 1000

@@ -11,7 +11,7 @@ from typing import Any
 from rumpel.build.bytecode import CompilePython
 from rumpel.build.cprogram import Archive, Compile, Link, PrepareSource, shown
 from rumpel.build.kernel_debian import CollectModules, ExtractKernel
-from rumpel.build.kernel_linux import BASE_CONFIG, BuildKernel
+from rumpel.build.kernel_linux import BASE_CONFIG, BuildKernel, PackKernel
 from rumpel.build.kernel_linux_config import Configure, asked_by
 from rumpel.build.kernel_nano import CompileKernelFile
 from rumpel.build.manifest import Place, ReplacedSource, WriteManifest, WritePlan
@@ -319,12 +319,14 @@ class Declarer:
         built = self._once(
             shared,
             build,
-            [*config, self._file(PROLOGUE)],
-            [f"{shared}/kernel", f"{shared}/bzImage", f"{shared}/vmlinux"],
+            config,
+            [f"{shared}/bzImage", f"{shared}/vmlinux"],
         )
-        kernel = self._place(part, built[0], f"{folder}/kernel")
+        pack = PackKernel(part=part, tools=self.tools)
+        packed = self._once(f"{shared} pack", pack, [built[1], self._file(PROLOGUE)], [f"{shared}/kernel"])
+        kernel = self._place(part, packed[0], f"{folder}/kernel")
         debug = [
-            self._place(part, node, f"{folder}/debug/{Path(node.get_path()).name}")[0] for node in [*config, *built[1:]]
+            self._place(part, node, f"{folder}/debug/{Path(node.get_path()).name}")[0] for node in [*config, *built]
         ]
         return kernel[0], [], debug
 

@@ -23,28 +23,17 @@ TYPICAL_OBJECTS = 1180  # compiled for a kernel with network and volumes; only t
 
 
 class BuildKernel(Step, frozen=True):
-    """A configuration to a kernel. `sources`: the `.config`, the prologue that measures the TSC.
-
-    `targets`: what QEMU starts (the uncompressed kernel by its PVH entry, without padding), the bzImage, the kernel
-    with its symbols.
-    """
+    """A configuration (`sources`) to a kernel. `targets`: the bzImage, the kernel with its symbols."""
 
     verb: ClassVar[str] = "KERNEL"
-    code: ClassVar[tuple[str, ...]] = (
-        "kernel_linux_image.py",
-        "kernel_linux_make.py",
-        "kernel_linux_source.py",
-        "pvh.py",
-        "prologue.py",
-        "toolchain.py",
-    )
+    code: ClassVar[tuple[str, ...]] = ("kernel_linux_make.py", "kernel_linux_source.py")
     source: Source
     tools: Toolchain
 
     def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
         require_tools(workspace)
         tree = source_tree(workspace, self.source)
-        kernel, boot, symbols = targets
+        boot, symbols = targets
         with tempfile.TemporaryDirectory(prefix="rumpel-linux-") as name:
             folder = Path(name)
             shutil.copyfile(sources[0], folder / ".config")
@@ -54,12 +43,24 @@ class BuildKernel(Step, frozen=True):
                 raise make_error(f"The {part_name(self.part)} does not compile.", failure) from failure
             shutil.copyfile(folder / "arch/x86/boot/bzImage", boot)
             shutil.copyfile(folder / "vmlinux", symbols)
+
+
+class PackKernel(Step, frozen=True):
+    """The kernel with its symbols, and the prologue that measures the TSC (`sources`), to what QEMU starts: the
+    uncompressed kernel by its PVH entry, without padding."""
+
+    verb: ClassVar[str] = "PACK"
+    code: ClassVar[tuple[str, ...]] = ("kernel_linux_image.py", "pvh.py", "prologue.py", "toolchain.py")
+    tools: Toolchain
+
+    def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
+        symbols, prologue = sources
         elf = pvh.parse(symbols.read_bytes())
-        prefixed = elf and pvh.with_prologue(elf, assemble(workspace, sources[1], self.part), ADDRESS)
+        prefixed = elf and pvh.with_prologue(elf, assemble(workspace, prologue, self.part), ADDRESS)
         if prefixed is None:
             raise BuildError(
                 f"The {part_name(self.part)} was built, but it has no PVH entry, or lies at {ADDRESS:#x}, where "
                 f"'{PROLOGUE}' is to lie.",
                 hint="Its configuration needs 'CONFIG_PVH=y'.",
             )
-        kernel.write_bytes(pvh.packed(without_padding(prefixed)))
+        targets[0].write_bytes(pvh.packed(without_padding(prefixed)))

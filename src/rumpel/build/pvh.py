@@ -121,15 +121,16 @@ def with_prologue(elf: Elf, code: bytes, address: int) -> Elf | None:
 def packed(elf: Elf) -> bytes:
     """The same executable with its LOAD and NOTE segments only, trailing zero bytes left to the loader.
 
-    File offsets stay congruent to addresses modulo a page, as the ELF specification asks. A loader fills memory
-    beyond a segment's file size with zero bytes, so what is loaded is the same, byte for byte.
+    File offsets stay congruent to addresses modulo the segment's alignment (at most a page), as the ELF specification
+    asks. A loader fills memory beyond a segment's file size with zero bytes, so what is loaded is the same, byte for
+    byte.
     """
     kept = [segment for segment in elf.segments if segment.kind in (_PT_LOAD, _PT_NOTE)]
     body = bytearray(_EHDR.size + len(kept) * _PHDR.size)
     headers = []
     for segment in kept:
         data = segment.data.rstrip(b"\0") if segment.kind == _PT_LOAD else segment.data
-        align = _PAGE if segment.kind == _PT_LOAD else min(max(segment.align, 1), _PAGE)
+        align = min(max(segment.align, 1), _PAGE)
         body += bytes((segment.virtual - len(body)) % align)
         offset = len(body)
         body += data
