@@ -38,6 +38,15 @@ def read_collected(path: Path) -> list[Collected]:
     return msgspec.json.decode(path.read_bytes(), type=list[Collected])
 
 
+class MissingLibraryError(BuildError):
+    """Something needs `library`, which no package holds. `needed_by` is what needs it, the program first."""
+
+    def __init__(self, message: str, *, hint: str, library: str, needed_by: tuple[str, ...]) -> None:
+        super().__init__(message, hint=hint)
+        self.library = library
+        self.needed_by = needed_by
+
+
 class CollectPackages(Step, frozen=True):
     """`targets`: a JSON list of `Collected`, sorted by target. `entry` is empty where no package holds the program."""
 
@@ -189,10 +198,12 @@ class _Collection:
     def _missing(self, name: str, chain: tuple[str, ...], what: str) -> BuildError:
         way = " -> ".join((*chain, PurePosixPath(name).name))
         package = package_of(PurePosixPath(name).name)
-        return BuildError(
+        return MissingLibraryError(
             f"The {part_name(self.step.part)} needs the {what} '{name}', which none of its packages holds: {way}.",
             hint=f"Add the package to 'sources' in {self.step.directory}/component.yaml; by Debian's naming rule it is "
             f"'{package}: {{deb: {package}}}'. Then pin it: `rumpel lock --update {package}`.",
+            library=name,
+            needed_by=chain,
         )
 
     def _elf(self, data: bytes, what: str) -> Elf:

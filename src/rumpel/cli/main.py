@@ -41,6 +41,9 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "fetch": ("sources:fetch", "Bring sources into the store, for builds without network"),
         "lock": ("sources:lock", "Show the pinned sources, or move a pin"),
     },
+    "Parts": {
+        "component": ("component:component", "Write a first description of a component from a Debian package"),
+    },
     "This machine": {
         "setup": ("tools:setup", "Install what is missing, and nothing else"),
         "doctor": ("doctor:doctor", "Say what this machine has and lacks"),

@@ -40,6 +40,7 @@ class BinaryPackage:
     version: str
     files: tuple[LockFile, ...]
     depends: tuple[str, ...]  # package names, in order, first alternatives only
+    summary: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Archive:
                 name = each.get("Filename").rsplit("/", 1)[-1]
                 file = LockFile(name=name, sha256=each.get("SHA256").lower(), size=int(each.get("Size")))
                 depends = _dependencies(each)
-                found.append(BinaryPackage(package, each.get("Version"), (file,), depends))
+                found.append(BinaryPackage(package, each.get("Version"), (file,), depends, _summary(each)))
         return tuple(sorted(found, key=lambda one: DebianVersion(one.version), reverse=True))
 
     def sources(self, package: str) -> tuple[SourcePackage, ...]:
@@ -324,6 +325,12 @@ def _is_named(entry: AptEntry, ended: tool.Ended) -> bool:
     suite = re.escape(entry.suite)
     pattern = rf"{re.escape(scheme)}:{address}/?(?:/dists/{suite}/|\s+{suite}\s)"
     return re.search(pattern, ended.errors) is not None
+
+
+def _summary(paragraph: Paragraph) -> str:
+    """The first line of a package's description."""
+    text = paragraph.get("Description") or paragraph.get("Description-en")
+    return text.split("\n", 1)[0].strip()
 
 
 def _dependencies(paragraph: Paragraph) -> tuple[str, ...]:

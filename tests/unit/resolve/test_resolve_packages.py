@@ -64,9 +64,7 @@ def test_a_small_root_filesystem_is_in_memory(name: str) -> None:
 
 
 @pytest.mark.parametrize("asked", ["memory", "disk"])
-def test_a_composition_may_say_where_its_root_filesystem_is(
-    write: Write, tmp_path: Path, asked: str, kind: str
-) -> None:
+def test_a_composition_may_say_where_its_root_filesystem_is(write: Write, tmp_path: Path, asked: str) -> None:
     base = "hello" if asked == "disk" else "nginx"
     write("compositions/demo.yaml", f"schema: 1\nname: demo\nsummary: x\nextends: {base}\nroot: {asked}\n")
     plan = plan_of("demo", tmp_path)
