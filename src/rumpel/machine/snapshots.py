@@ -64,7 +64,7 @@ def make_scratch(folder: Path, images: Mapping[str, Path], qemu: str) -> Scratch
         if not overlay.exists():
             overlay.write_bytes(empty_qcow2(image.stat().st_size, _DISK_CLUSTER_BITS))
         overlays[name] = str(overlay)
-    # QEMU loads a snapshot in pieces of 32 KiB: to hand each to a thread costs half as much again as the rest.
+    # QEMU loads a snapshot in pieces of 32 KiB: to hand each to a thread doubles the cost.
     return Scratch(memory=str(memory), overlays=overlays, aio="io_uring" if _has_io_uring(qemu) else "threads")
 
 
