@@ -1,0 +1,5 @@
+'use strict';
+
+require('node:http')
+  .createServer((request, response) => response.end('ok\n'))
+  .listen(80);
