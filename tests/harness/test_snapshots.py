@@ -39,6 +39,7 @@ def test_a_machine_that_has_ended_is_restored_too(guest) -> None:
     assert vm.wait_exit() == 4
     vm.restore("begin")
     assert vm.exit_status is None
+    assert vm.instance.running.report.started  # as it had reported when it was saved
     vm.console.type("again\n")
     vm.console.wait_for("1: again\n")
     vm.kill()

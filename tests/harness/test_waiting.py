@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pexpect  # type: ignore[import-untyped]
 import pytest
 
 from rumpel.errors import MachineError, UsageError
@@ -203,8 +204,6 @@ def test_a_dialog_expects_and_types(guest) -> None:
     dialog.send("grüße\n")
     dialog.expect_exact("2: grüße")
     dialog.sendline()
-    import pexpect
-
     dialog.expect(pexpect.EOF)
     assert vm.wait_exit() == 6
 

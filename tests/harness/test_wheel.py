@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("compositions", "components", "hal", "kernels", "schemas", "requirements", "src", "docs")
 
 
-def run(command: list[str | Path], **options: object) -> str:
+def run(command: Sequence[object], **options: object) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RUMPEL_PROJECT")}
     done = subprocess.run(
         [str(word) for word in command], env=environment, text=True, stdout=subprocess.PIPE, check=False,
