@@ -56,13 +56,16 @@ class _Search:
         programs = self._programs()
         program = _likeliest(programs, (package, first))
         self._close(program)
-        needed = tuple(name for name in self.sources if name != package or first == package)
+        # A package without a program of its own may still hold a link to it, by the name that is asked for.
+        own = self.trees[package] / program.lstrip("/")
+        kept = first == package or own.is_symlink()
+        needed = tuple(name for name in self.sources if kept or name != package)
         return Described(
             packages=(first, *(name for name in needed if name != first)),
             program=program,
             others=tuple(each for each in programs if each != program),
             license=self._license(first),
-            summary=self._summary(first),
+            summary=self._summary(package),
         )
 
     def _fetch(self, package: str) -> None:
