@@ -3,9 +3,8 @@
 import signal
 import sys
 
-from waitress.server import create_server
-
 from guestbook import application
+from waitress.server import create_server
 
 
 def main() -> None:

@@ -486,6 +486,6 @@ def _launch(
     image: Image, options: Options, qemu: str, choice: Choice, settings: Path, volumes: Mapping[str, str]
 ) -> Launch:
     return Launch(
-        kernel=image.kernel, rootfs=image.rootfs, disk=image.disk, settings=str(settings), qemu=qemu, accelerator=choice.name,
-        memory=options.memory, cpus=options.cpus, ports=dict(options.ports), volumes=volumes, halted=options.halted,
+        kernel=image.kernel, rootfs=image.rootfs, disk=image.disk, settings=str(settings), qemu=qemu,
+        accelerator=choice.name, memory=options.memory, cpus=options.cpus, ports=dict(options.ports), volumes=volumes, halted=options.halted,
     )  # fmt: skip
