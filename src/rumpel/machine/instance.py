@@ -487,5 +487,6 @@ def _launch(
 ) -> Launch:
     return Launch(
         kernel=image.kernel, rootfs=image.rootfs, disk=image.disk, settings=str(settings), qemu=qemu,
-        accelerator=choice.name, memory=options.memory, cpus=options.cpus, ports=dict(options.ports), volumes=volumes, halted=options.halted,
+        accelerator=choice.name, memory=options.memory, cpus=options.cpus, ports=dict(options.ports),
+        volumes=volumes, halted=options.halted,
     )  # fmt: skip
