@@ -76,7 +76,7 @@ def run(
     """
     if as_json and not detach:
         raise UsageError("'--json' needs '--detach': in the foreground the output is the console.")
-    from rumpel.machine.instance import Image, Options
+    from rumpel.machine.instance import Options, image_of
     from rumpel.machine.registry import check_name
 
     options = Options(
@@ -92,11 +92,7 @@ def run(
     with interruptible():
         try:
             image = built(composition, wanted, choices)
-            files = Image(
-                kernel=str(image.path(image.manifest.kernel)),
-                rootfs=str(image.path(image.manifest.rootfs)),
-                project=str(image.project),
-            )
+            files = image_of(image.manifest, image.directory, image.project)
             if print_command:
                 from rumpel.machine.instance import print_command as command_of
 
