@@ -22,6 +22,8 @@ void kernel_main(void) {
     initcalls_run(INIT_DEVICES);
     vfs_init();
     settings_init();
+    initcalls_run(INIT_ROOT);
+    vfs_mount_all();
     initcalls_run(INIT_FILES);
     program_start();
     thread_exit();

@@ -67,6 +67,8 @@ static void insert(uint64_t index, unsigned order) {
 
 void page_init(void) {
     size_t count;
+    shrinkers = NULL;
+    total = 0;
     const struct hal_region *regions = hal_memory_regions(&count);
     uint64_t end = 0;
     for (size_t i = 0; i < count; i++)
@@ -123,6 +125,13 @@ static void *take(unsigned order) {
     return page_at(index);
 }
 
+bool page_shrink(void) {
+    bool freed = false;
+    for (struct page_shrinker *shrinker = shrinkers; shrinker; shrinker = shrinker->next)
+        freed |= shrinker->shrink();
+    return freed;
+}
+
 void *page_alloc(unsigned order) {
     if (order > PAGE_MAX_ORDER)
         return NULL;
@@ -130,10 +139,7 @@ void *page_alloc(unsigned order) {
         void *block = take(order);
         if (block)
             return block;
-        bool freed = false;
-        for (struct page_shrinker *shrinker = shrinkers; shrinker; shrinker = shrinker->next)
-            freed |= shrinker->shrink();
-        if (!freed)
+        if (!page_shrink())
             return NULL;
     }
 }

@@ -131,7 +131,8 @@ static void make_system_stat(struct text *text) {
 }
 
 static void make_mounts(struct text *text) {
-    add(text, "rootfs / rootfs ro 0 0\ntmpfs /tmp tmpfs rw 0 0\ntmpfs /run tmpfs rw 0 0\ntmpfs /dev/shm tmpfs rw 0 0\nproc /proc proc ro 0 0\n");
+    const char *type = vfs_root->filesystem->type;
+    add(text, "%s / %s ro 0 0\ntmpfs /tmp tmpfs rw 0 0\ntmpfs /run tmpfs rw 0 0\ntmpfs /dev/shm tmpfs rw 0 0\nproc /proc proc ro 0 0\n", type, type);
 }
 
 static void make_filesystems(struct text *text) {

@@ -151,6 +151,8 @@ void program_start(void) {
         process.clock_offset = parse_number(settings_get("clock")) * 1000000000;
     if (!random_seeded())
         program_fail("The machine has no source of randomness: no virtio-rng device, and a CPU without RDSEED and RDRAND.");
+    if (settings_get("root") && strcmp(vfs_root->filesystem->type, "rootfs") == 0)
+        program_fail("The setting 'root' says that the root filesystem is on a disk, but this kernel has no part 'root-disk'.");
     struct node *node;
     int status = vfs_lookup(vfs_root, path, 0, &node, NULL);
     if (status != 0)

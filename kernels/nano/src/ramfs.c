@@ -11,6 +11,7 @@
 #include "nano/vm.h"
 
 #define HEADER_SIZE 110
+#define PROGRAM_RESERVE 64 /* pages that files in tmpfs leave: the program's own memory comes first */
 
 static struct filesystem initrd_filesystem = {"rootfs", 1, 0x858458f6, true, 0};
 
@@ -22,6 +23,11 @@ static int64_t initrd_read(struct node *node, struct iter *to, uint64_t offset) 
     return done || !size ? (int64_t)done : -EFAULT;
 }
 
+static void *initrd_resident(struct node *node, uint64_t index) {
+    const char *data = (const char *)node->data + index * PAGE_SIZE;
+    return ((uintptr_t)data & HAL_PAGE_MASK) == 0 && index < node->size / PAGE_SIZE ? (void *)data : NULL;
+}
+
 /* A whole page that lies on a page boundary is lent; the last part of a file, and what is not aligned, is copied. */
 static int initrd_page(struct node *node, uint64_t index, bool write, void **page, bool *borrowed) {
     (void)write;
@@ -30,11 +36,10 @@ static int initrd_page(struct node *node, uint64_t index, bool write, void **pag
         return -EFAULT;
     const char *data = (const char *)node->data + offset;
     size_t left = node->size - offset;
-    *borrowed = ((uintptr_t)data & HAL_PAGE_MASK) == 0 && left >= PAGE_SIZE;
-    if (*borrowed) {
-        *page = (void *)data;
+    *page = initrd_resident(node, index);
+    *borrowed = *page != NULL;
+    if (*borrowed)
         return 0;
-    }
     char *copy = page_alloc(0);
     if (!copy)
         return -ENOMEM;
@@ -45,7 +50,7 @@ static int initrd_page(struct node *node, uint64_t index, bool write, void **pag
     return 0;
 }
 
-static const struct node_ops initrd_ops = {.read = initrd_read, .page = initrd_page};
+static const struct node_ops initrd_ops = {.read = initrd_read, .page = initrd_page, .resident = initrd_resident};
 
 static bool hex(const char *digits, uint64_t *value) {
     *value = 0;
@@ -183,8 +188,9 @@ static int64_t tmpfs_write(struct node *node, struct iter *from, uint64_t offset
     while (from->left) {
         void **slot = tmpfs_slot(node, offset / PAGE_SIZE, true);
         if (slot && !*slot) {
-            void *page = page_available() > 64 ? page_alloc_zeroed() : NULL; /* the program's own pages come first */
-            *slot = page;
+            while (page_available() <= PROGRAM_RESERVE && page_shrink())
+                ;
+            *slot = page_available() > PROGRAM_RESERVE ? page_alloc_zeroed() : NULL;
         }
         if (!slot || !*slot)
             return total ? total : -ENOSPC;

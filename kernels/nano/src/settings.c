@@ -19,7 +19,7 @@ static const char *key_end(const char *record) {
 }
 
 static void check(const char *block, size_t size, const char *where) {
-    static const char *const known[] = {"schema", "clear", "program", "arg", "env", "hostname", "net", "volume", "clock"};
+    static const char *const known[] = {"schema", "clear", "program", "arg", "env", "hostname", "net", "volume", "root", "clock"};
     if (size == 0)
         return;
     if (block[size - 1] != '\0')

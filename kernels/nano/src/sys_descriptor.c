@@ -294,11 +294,14 @@ static int64_t read_directory(struct file *file, uintptr_t to, size_t room) {
     if (directory->removed)
         return -ENOENT;
     /* Children stand newest first; positions count from the oldest, so that names added meanwhile come last. */
-    uint64_t count = 0;
-    for (struct node *child = directory->children; child; child = child->next)
-        count++;
     int64_t total = 0;
-    for (uint64_t at = file->offset; at < count + 2; at++) {
+    for (uint64_t at = file->offset;; at++) {
+        /* Counted each time: the copy of the entry before may have blocked. */
+        uint64_t count = 0;
+        for (struct node *child = directory->children; child; child = child->next)
+            count++;
+        if (at >= count + 2)
+            break;
         struct node *child = at == 0 ? directory : at == 1 ? (directory->parent ? directory->parent : directory) : directory->children;
         for (uint64_t skip = at >= 2 ? count - 1 - (at - 2) : 0; skip > 0; skip--)
             child = child->next;

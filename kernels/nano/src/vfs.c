@@ -150,11 +150,13 @@ static int walk(struct node *base, const char *path, unsigned flags, struct node
             if (depth >= MAX_LINKS)
                 return -ELOOP;
             struct node *target;
+            node_get(next); /* its target is read while a disk may be waited for */
             status = walk(at, next->data, is_last ? flags & ~(unsigned)LOOKUP_PARENT : 0, &target, NULL, depth + 1);
+            node_put(next);
             if (status != 0)
                 return status;
             next = target;
-            /* Nodes in the tree outlive this walk: nothing blocks between here and the caller's node_get(). */
+            /* Only a directory on a disk makes the next step block, and those are never removed. */
             node_put(target);
         }
         if (slash_after && !is_directory(next))
@@ -284,7 +286,7 @@ static bool is_below(const struct node *node, const struct node *above) {
 
 int vfs_rename(struct node *old_base, const char *old_path, struct node *new_base, const char *new_path, bool no_replace) {
     char old_name[NAME_MAX + 1], new_name[NAME_MAX + 1];
-    struct node *from = NULL, *to = NULL, *child, *target = NULL;
+    struct node *from = NULL, *to = NULL, *child = NULL, *target = NULL;
     int status = vfs_lookup(old_base, old_path, LOOKUP_PARENT, &from, old_name);
     if (status == 0)
         status = vfs_lookup(new_base, new_path, LOOKUP_PARENT, &to, new_name);
@@ -294,6 +296,7 @@ int vfs_rename(struct node *old_base, const char *old_path, struct node *new_bas
         status = step(from, old_name, strlen(old_name), &child);
     if (status != 0)
         goto out;
+    node_get(child);
     status = step(to, new_name, strlen(new_name), &target);
     if (status != 0 && status != -ENOENT)
         goto out;
@@ -336,6 +339,8 @@ int vfs_rename(struct node *old_base, const char *old_path, struct node *new_bas
     node_attach(to, child);
     child->changed = from->modified = to->modified = vfs_now();
 out:
+    if (child)
+        node_put(child);
     if (from)
         node_put(from);
     if (to)
@@ -520,10 +525,20 @@ int64_t node_read_kernel(struct node *node, void *to, size_t size, uint64_t offs
     return node->ops->read ? node->ops->read(node, &iter, offset) : -EINVAL;
 }
 
+void vfs_set_root(struct node *root) {
+    if (process.directory)
+        node_put(process.directory);
+    vfs_root = root;
+    process.directory = node_get(root);
+}
+
 void vfs_init(void) {
     const struct hal_boot *boot = hal_boot();
-    vfs_root = initrd_create_root(boot->initrd, boot->initrd_size);
-    process.directory = node_get(vfs_root);
+    process.directory = NULL;
+    vfs_set_root(initrd_create_root(boot->initrd, boot->initrd_size));
+}
+
+void vfs_mount_all(void) {
     static const char *const points[] = {"/tmp", "/run", "/dev/shm"};
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
         struct node *root = tmpfs_create_root("tmpfs");

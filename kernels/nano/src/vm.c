@@ -14,7 +14,10 @@
 #define MREMAP_FIXED 2u
 #define FAULT_AROUND 16 /* pages of a file that one fault maps, where they cost nothing */
 
+#define SHORT_OF_MEMORY 32 /* free pages: enough for the page tables and the copy that one fault may need */
+
 bool vm_write_and_execute;
+void (*vm_reclaim)(void);
 
 /* Areas in ascending order, never overlapping. */
 static struct vma **areas;
@@ -408,6 +411,34 @@ void vm_cut_node(const struct node *node, uint64_t from) {
     }
 }
 
+/* Where the page of a node would be in an area; 0: not in this one. */
+static uintptr_t place_of(const struct vma *area, const struct node *node, uint64_t page) {
+    if (area->node != node || page < area->page || page - area->page >= (area->end - area->start) / PAGE_SIZE)
+        return 0;
+    return area->start + (page - area->page) * PAGE_SIZE;
+}
+
+static bool is_lent(uintptr_t address) {
+    hal_phys_t frame;
+    unsigned flags;
+    return address && hal_user_lookup(address, &frame, &flags) && !(flags & HAL_USER_OWNED);
+}
+
+bool vm_maps_page(const struct node *node, uint64_t page) {
+    for (size_t i = 0; i < area_count; i++)
+        if (is_lent(place_of(areas[i], node, page)))
+            return true;
+    return false;
+}
+
+void vm_forget_page(const struct node *node, uint64_t page) {
+    for (size_t i = 0; i < area_count; i++) {
+        uintptr_t address = place_of(areas[i], node, page);
+        if (is_lent(address))
+            drop_pages(address, address + PAGE_SIZE);
+    }
+}
+
 static HAL_NORETURN void out_of_memory(void) {
     program_killed(9, "The program has used up the machine's memory");
 }
@@ -419,7 +450,7 @@ static int map_page(const struct vma *area, uintptr_t address, void *page, bool 
     return status;
 }
 
-/* A read fault maps its neighbours too where the filesystem lends its pages: they cost no memory and save faults. */
+/* A read fault maps its neighbours too where the filesystem has their pages to lend: they cost no memory and save faults. */
 static void fault_around(const struct vma *area, uintptr_t address) {
     uintptr_t start = address & ~(uintptr_t)(FAULT_AROUND * PAGE_SIZE - 1), end = start + FAULT_AROUND * PAGE_SIZE;
     start = start < area->start ? area->start : start;
@@ -427,34 +458,41 @@ static void fault_around(const struct vma *area, uintptr_t address) {
     for (uintptr_t at = start; at < end; at += PAGE_SIZE) {
         hal_phys_t frame;
         unsigned flags;
-        void *page;
-        bool borrowed;
-        uint64_t index = area->page + (at - area->start) / PAGE_SIZE;
-        /* Only whole pages inside the file: anything else would be copied. */
-        if (hal_user_lookup(at, &frame, &flags) || (index + 1) * PAGE_SIZE > area->node->size)
+        if (hal_user_lookup(at, &frame, &flags))
             continue;
-        if (area->node->ops->page(area->node, index, false, &page, &borrowed) != 0)
-            return;
-        if (!borrowed) {
-            page_free(page, 0);
-            return;
-        }
-        if (map_page(area, at, page, false) != 0)
+        void *page = area->node->ops->resident(area->node, area->page + (at - area->start) / PAGE_SIZE);
+        if (page && map_page(area, at, page, false) != 0)
             return;
     }
 }
 
+/* The area of a fault after the filesystem was asked, which may have blocked: NULL where it is another one now. */
+static const struct vma *same_area(uintptr_t address, const struct node *node, uint64_t index, bool write) {
+    const struct vma *area = vm_find(address);
+    bool same = area && area->node == node && area->page + (address - area->start) / PAGE_SIZE == index;
+    return same && (!write || area->protection & PROT_WRITE) ? area : NULL;
+}
+
 static bool fault_file(const struct vma *area, uintptr_t address, bool write) {
     uint64_t index = area->page + (address - area->start) / PAGE_SIZE;
-    if (index * PAGE_SIZE >= area->node->size)
+    struct node *node = area->node;
+    if (index * PAGE_SIZE >= node->size)
         return false; /* SIGBUS: beyond the end of the file */
     void *page;
     bool borrowed;
-    int status = area->node->ops->page(area->node, index, write && area->shared, &page, &borrowed);
+    node_get(node);
+    int status = node->ops->page(node, index, write && area->shared, &page, &borrowed);
+    area = same_area(address, node, index, write);
+    node_put(node);
     if (status == -ENOMEM)
         out_of_memory();
     if (status != 0)
         return false;
+    if (!area) {
+        if (!borrowed)
+            page_free(page, 0);
+        return true; /* the access is made again and meets what is there now */
+    }
     if (borrowed && write && !area->shared) {
         void *copy = page_alloc(0);
         if (!copy)
@@ -471,7 +509,7 @@ static bool fault_file(const struct vma *area, uintptr_t address, bool write) {
             out_of_memory();
         return status == -EBUSY;
     }
-    if (borrowed && !write && area->node->filesystem->read_only)
+    if (borrowed && !write && node->ops->resident)
         fault_around(area, address);
     return true;
 }
@@ -491,6 +529,8 @@ static bool copy_on_write(const struct vma *area, uintptr_t address, hal_phys_t 
 }
 
 bool kernel_page_fault(uintptr_t address, bool write, bool execute) {
+    if (vm_reclaim && page_available() < SHORT_OF_MEMORY)
+        vm_reclaim();
     const struct vma *area = vm_find(address);
     if (!area || (write && !(area->protection & PROT_WRITE)) || (execute && !(area->protection & PROT_EXEC)) ||
         !(area->protection & (PROT_READ | PROT_WRITE | PROT_EXEC)))

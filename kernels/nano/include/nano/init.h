@@ -9,6 +9,7 @@
 enum init_stage {
     INIT_CORE,    /* page allocator, heap and clock work; nothing else */
     INIT_DEVICES, /* after hal_drivers_start() */
+    INIT_ROOT,    /* the initrd and the settings are there: another root may be put in its place */
     INIT_MOUNTS,  /* the root is there: mount /dev, /proc, volumes */
     INIT_FILES,   /* the root filesystem and the settings are there: mount, configure the network */
 };

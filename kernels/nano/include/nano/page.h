@@ -29,6 +29,8 @@ struct page_shrinker {
     bool (*shrink)(void);
     struct page_shrinker *next;
 };
+/* Asks each of them once; whether pages were freed. */
+bool page_shrink(void);
 void page_shrinker_add(struct page_shrinker *shrinker);
 
 #endif

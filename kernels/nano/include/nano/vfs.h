@@ -35,10 +35,13 @@ struct node_ops {
     int (*truncate)(struct node *node, uint64_t size);
     int (*sync)(struct node *node, bool data_only);
     /*
-     * The page with index `index`, for a mapping. `*borrowed`: it stays the filesystem's own (and stays as long as the
-     * node is referenced and not cut); else it is a copy that the caller owns. NULL function: cannot be mapped (-ENODEV).
+     * The page with index `index`, for a mapping. `*borrowed`: it stays the filesystem's own, and stays as long as the
+     * node is referenced and not cut, or until vm_forget_page(); one that is not mapped, until the caller blocks. Else it
+     * is a copy that the caller owns. NULL function: cannot be mapped (-ENODEV).
      */
     int (*page)(struct node *node, uint64_t index, bool write, void **page, bool *borrowed);
+    /* A whole page to borrow, where it costs nothing: neither memory nor time. NULL: none. Must not block. */
+    void *(*resident)(struct node *node, uint64_t index);
     void (*free)(struct node *node); /* the last reference to a removed node is gone */
     const struct file_ops *file_ops; /* devices and generated files: what open gives. NULL: regular file */
     int (*open)(struct node *node, struct file *file);
@@ -62,7 +65,12 @@ struct node {
 
 extern struct node *vfs_root;
 
+/* Makes the initrd's tree the root. */
 void vfs_init(void);
+/* Another root, with the caller's reference to it; before anything is mounted or opened. */
+void vfs_set_root(struct node *root);
+/* Mounts what every program expects: /tmp, /run, /dev, /proc. */
+void vfs_mount_all(void);
 
 /* A new node without parent, one reference. NULL: no memory. */
 struct node *node_create(struct filesystem *filesystem, const struct node_ops *ops, const char *name, size_t length, uint32_t mode);

@@ -55,6 +55,15 @@ void vm_set_break(uintptr_t start);
 /* Unmaps the pages of `node` from page index `from` on: the file was cut. */
 void vm_cut_node(const struct node *node, uint64_t from);
 
+/*
+ * For filesystems that take pages back: whether the program maps the page of `node` that the filesystem lent, and unmapping
+ * it wherever it is. The second may free page tables, so it is only for vm_reclaim().
+ */
+bool vm_maps_page(const struct node *node, uint64_t page);
+void vm_forget_page(const struct node *node, uint64_t page);
+/* Called before a fault is handled while memory is short: frees pages that can be had again. NULL: nobody has such. */
+extern void (*vm_reclaim)(void);
+
 /* The area that holds `address`; NULL: none. And by index, in ascending order. */
 struct vma *vm_find(uintptr_t address);
 struct vma *vm_at(size_t index);
