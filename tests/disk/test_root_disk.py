@@ -17,6 +17,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "clusters of 16 KiB": ("-zlz4hc,9", "-C16384"),
     "clusters of 64 KiB": ("-zlz4hc,9", "-C65536"),
     "the old index": ("-zlz4hc", "-Elegacy-compress"),
+    "the old padding": ("-zlz4", "-Elegacy-compress"),
 }
 
 pytestmark = pytest.mark.boot

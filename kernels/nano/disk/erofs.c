@@ -14,13 +14,12 @@
 #define ENTRY_SIZE 12
 #define INODE_UNIT 32
 
-/* Features that change how an image is read: padding in front of compressed bytes; a list of algorithms, big clusters. */
-enum { FEATURE_PADDING = 1, FEATURE_CONFIGURATION = 2, FEATURES_KNOWN = 3 };
+/* Features that change how an image is read: padding before compressed bytes, not behind; algorithms and big clusters. */
+enum { FEATURE_PADDING = 1, FEATURE_CONFIGURATION = 2 };
 
 /* Mount points that are made in memory are counted from far above all inodes of an image. */
 static struct filesystem filesystem = {"erofs", 0xfe00, MAGIC, true, 1ull << 62};
 static uint64_t inodes_begin; /* byte of the disk */
-static uint32_t features;
 static int64_t build_time; /* ns since 1970 */
 
 static int lookup(struct node *directory, const char *name, size_t length);
@@ -61,8 +60,7 @@ static int read_inode(uint64_t number, struct description *found) {
     found->inode.after = at + (extended ? 64 : 32) + (attributes ? 12 + (attributes - 1) * 4 : 0);
     if (found->inode.layout > EROFS_COMPACT_INDEX || format >> 4 || found->size > (uint64_t)1 << 48)
         return -EIO;
-    bool packed = found->inode.layout == EROFS_FULL_INDEX || found->inode.layout == EROFS_COMPACT_INDEX;
-    return packed && !(features & FEATURE_PADDING) ? -EIO : 0;
+    return 0;
 }
 
 /* A node of the inode, not yet in the tree. -ENOENT: of a kind that is left out (devices, sockets). */
@@ -215,8 +213,8 @@ struct node *erofs_mount(struct disk *disk, const char **why) {
         return refuse(why, status == -ENOMEM ? "the machine has too little memory" : "its superblock cannot be read");
     if (erofs_u32(super) != MAGIC)
         return refuse(why, "it holds no erofs filesystem");
-    features = erofs_u32(super + 80);
-    if (features & ~(uint32_t)FEATURES_KNOWN)
+    uint32_t features = erofs_u32(super + 80);
+    if (features & ~(uint32_t)(FEATURE_PADDING | FEATURE_CONFIGURATION))
         return refuse(why, "its erofs filesystem has features that this kernel does not know");
     if (features & FEATURE_CONFIGURATION && erofs_u16(super + 84) & ~1u)
         return refuse(why, "it is compressed by another algorithm than LZ4");

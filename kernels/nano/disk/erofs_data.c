@@ -147,7 +147,7 @@ static int fill_compressed(struct node *node, struct cache_page *page, uint64_t 
         uint64_t size = extent.end - extent.start;
         struct target target = {node, extent.start, page->index};
         if (extent.compressed) {
-            /* Compressed bytes stand at the end of their blocks, behind zeros; a piece never begins with a zero. */
+            /* Compressed bytes stand at the end of their blocks (in old images at the begin); none begin with a zero. */
             size_t zeros = 0;
             while (zeros < EROFS_BLOCK && packed[zeros] == 0)
                 zeros++;

@@ -8,6 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!started) {
         host_start((size_t)64 << 20);
         vfs_init();
+        vfs_mount_all();
         vm_init();
         started = true;
     }

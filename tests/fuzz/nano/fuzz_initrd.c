@@ -29,6 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     host_set_initrd(data, size);
     RUN({
         vfs_init();
+        vfs_mount_all();
         vm_init();
         visit(vfs_root, 0);
         vm_unmap(HAL_USER_FIRST, HAL_USER_END - HAL_USER_FIRST);

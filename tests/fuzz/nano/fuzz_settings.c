@@ -8,6 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!started) {
         host_start((size_t)8 << 20);
         vfs_init();
+        vfs_mount_all();
         started = true;
     }
     host_clear_output();

@@ -36,6 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!started) {
         host_start((size_t)32 << 20);
         vfs_init();
+        vfs_mount_all();
         vm_init();
         current->in_program = true;
         current->context.fpu = calloc(1, 512);

@@ -15,6 +15,7 @@ HOST = ROOT / "hal/platform/host"
 NANO = ROOT / "kernels/nano"
 REPLACED = {"src/heap.c", "src/vdso.c", "src/vdso_image.S", "src/main.c"}
 SECONDS = int(os.environ.get("RUMPEL_FUZZ_SECONDS", "5"))
+LONGEST = {"erofs": 65536}
 TARGETS = sorted(path.stem.removeprefix("fuzz_") for path in HERE.glob("fuzz_*.c"))
 FLAGS = [
     *(
@@ -38,7 +39,8 @@ FLAGS = [
 def objects(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The kernel, compiled for fuzzing."""
     folder = tmp_path_factory.mktemp("objects")
-    names = yaml.safe_load((NANO / "kernel.yaml").read_text())["files"]
+    description = yaml.safe_load((NANO / "kernel.yaml").read_text())
+    names = [*description["files"], *description["optional"]["root-disk"]["sources"]]
     sources = [NANO / name for name in names if name not in REPLACED and name.endswith(".c")]
     sources += [ROOT / "hal/platform/common/driver.c", ROOT / "hal/platform/common/format.c", *sorted(HOST.glob("*.c"))]
     sources += [*sorted((ROOT / "hal/drivers/virtio").glob("*.c")), ROOT / "hal/drivers/virtio-net/virtio_net.c"]
@@ -61,7 +63,12 @@ def test_no_input_breaks_the_kernel(target: str, objects: list[str], tmp_path: P
     done = subprocess.run(
         [
             str(program),
-            *(f"-max_total_time={SECONDS}", "-max_len=8192", "-timeout=20", "-rss_limit_mb=3000"),
+            *(
+                f"-max_total_time={SECONDS}",
+                f"-max_len={LONGEST.get(target, 8192)}",
+                "-timeout=20",
+                "-rss_limit_mb=3000",
+            ),
             *(str(corpus), str(HERE / "corpus" / target)),
         ],
         check=False,

@@ -134,6 +134,7 @@ static void epolls(void) {
 int main(void) {
     host_start((size_t)16 << 20);
     vfs_init();
+    vfs_mount_all();
     vm_init();
     int64_t page = vm_map(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, NULL, 0, NULL);
     CHECK(page > 0);

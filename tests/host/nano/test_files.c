@@ -123,6 +123,7 @@ int main(void) {
     host_start((size_t)4 << 20);
     host_set_initrd(archive, archive_size);
     vfs_init();
+    vfs_mount_all();
     vm_init();
     int64_t page = vm_map(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE, NULL, 0, NULL);
     CHECK(page > 0);

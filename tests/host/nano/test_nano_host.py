@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).parent
 HOST = ROOT / "hal/platform/host"
 NANO = ROOT / "kernels/nano"
+IMAGES = ROOT / "tests/fuzz/nano/corpus/erofs"
 TESTS = sorted(path.stem for path in HERE.glob("test_*.c"))
 # What the host platform has its own of: the heap (malloc, so that the sanitizer sees each block), the vDSO, the life of
 # the whole machine.
@@ -36,7 +37,8 @@ FLAGS = [
 
 def kernel_sources() -> list[Path]:
     """The kernel's C files that the host builds too."""
-    names = yaml.safe_load((NANO / "kernel.yaml").read_text())["files"]
+    description = yaml.safe_load((NANO / "kernel.yaml").read_text())
+    names = [*description["files"], *description["optional"]["root-disk"]["sources"]]
     files = [NANO / name for name in names if name not in REPLACED and name.endswith(".c")]
     files += [ROOT / "hal/platform/common/driver.c", ROOT / "hal/platform/common/format.c"]
     return [*files, *sorted(HOST.glob("*.c"))]
@@ -61,7 +63,7 @@ def test_it_holds_under_sanitizers(name: str, objects: list[str], tmp_path: Path
     command = ["gcc", *FLAGS, str(HERE / f"{name}.c"), *objects, f"-Wl,-T,{HOST / 'tables.ld'}", "-o", str(program)]
     subprocess.run(command, check=True)
     done = subprocess.run(
-        [str(program)],
+        [str(program), str(IMAGES)],
         check=False,
         capture_output=True,
         text=True,
