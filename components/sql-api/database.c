@@ -11,7 +11,7 @@
 #include "database.h"
 #include "web/handler.h"
 
-enum { READERS = 16, VALUE_BYTES = 8 << 20, PROGRESS_STEPS = 2000 };
+enum { READERS = 16, VALUE_BYTES = 8 << 20, PROGRESS_STEPS = 2000, LIKE_PATTERN_BYTES = 256 };
 
 struct limits limits;
 static struct connection writer, readers[READERS];
@@ -116,6 +116,8 @@ static int open_one(struct connection *connection, bool writes, char *why, size_
     } else if (result == SQLITE_OK) {
         result = pragma(handle, "PRAGMA query_only=ON", NULL, 0);
     }
+    if (result == SQLITE_OK)
+        result = functions_replace(connection);
     if (result != SQLITE_OK) {
         const char *what = handle != NULL ? sqlite3_errmsg(handle) : sqlite3_errstr(result);
         int error = handle != NULL ? sqlite3_system_errno(handle) : 0;
@@ -131,7 +133,7 @@ static int open_one(struct connection *connection, bool writes, char *why, size_
     sqlite3_limit(handle, SQLITE_LIMIT_ATTACHED, 0);
     sqlite3_limit(handle, SQLITE_LIMIT_COLUMN, 2000);
     sqlite3_limit(handle, SQLITE_LIMIT_COMPOUND_SELECT, 100);
-    sqlite3_limit(handle, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000);
+    sqlite3_limit(handle, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_PATTERN_BYTES);
     sqlite3_progress_handler(handle, PROGRESS_STEPS, interrupt_late, connection);
     sqlite3_set_authorizer(handle, authorize, connection);
     return 0;
@@ -182,6 +184,7 @@ void database_close(void) {
             sqlite3_close(readers[i].handle);
     if (writer.handle != NULL)
         sqlite3_close(writer.handle); /* the last one: moves the log into the database */
+    functions_free();
     memset(readers, 0, sizeof readers);
     writer.handle = NULL;
 }

@@ -44,6 +44,14 @@ int database_begin(void);
 int database_commit(void);
 void database_rollback(void);
 
+/* ---- functions.c ---- */
+
+/* Gives a connection our form of the functions that would run past every deadline. SQLite's result code. */
+int functions_replace(struct connection *connection);
+void functions_free(void);
+
+/* ---- database.c ---- */
+
 /* Whether `sql` holds nothing but white space, semicolons and comments. */
 bool database_blank(const char *sql, const char *end);
 
