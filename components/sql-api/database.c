@@ -6,16 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "database.h"
 #include "web/handler.h"
 
-enum { READERS = 16, VALUE_BYTES = 8 << 20, PROGRESS_STEPS = 2000, LIKE_PATTERN_BYTES = 256 };
+enum {
+    READERS = 16,
+    VALUE_BYTES = 8 << 20,
+    PROGRESS_STEPS = 2000,
+    LIKE_PATTERN_BYTES = 100,
+    CHECKPOINT_PAGES = 1000
+};
 
 struct limits limits;
 static struct connection writer, readers[READERS];
 static const char *path;
+static int64_t log_limit, page_bytes, log_bytes; /* log_bytes: as the last commit left the log */
 
 /* ---- What clients may do ---- */
 
@@ -139,6 +147,28 @@ static int open_one(struct connection *connection, bool writes, char *why, size_
     return 0;
 }
 
+/* After each commit of the writer: what SQLite itself does, and the log's length is noted. A frame has a header of 24
+ * bytes. */
+static int note_log(void *context, sqlite3 *handle, const char *schema, int pages) {
+    (void)context;
+    log_bytes = pages * (page_bytes + 24);
+    if (pages >= CHECKPOINT_PAGES)
+        sqlite3_wal_checkpoint_v2(handle, schema, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    return SQLITE_OK;
+}
+
+/* 16 MiB, or a quarter of a smaller volume. */
+static int64_t find_log_limit(void) {
+    int64_t automatic = 16 << 20;
+    struct statvfs volume;
+    if (statvfs(path, &volume) == 0 && volume.f_blocks > 0) {
+        uint64_t quarter = (uint64_t)volume.f_blocks * volume.f_frsize / 4;
+        if (quarter < (uint64_t)automatic)
+            automatic = quarter > 1 << 20 ? (int64_t)quarter : 1 << 20;
+    }
+    return web_setting("LOG_LIMIT", automatic, 1 << 20, INT64_C(1) << 50);
+}
+
 /* SQLite's memory: three eighths of the machine's, within bounds, so that a greedy statement fails alone. */
 static int64_t memory_limit(void) {
     long pages = sysconf(_SC_PHYS_PAGES);
@@ -164,6 +194,12 @@ int database_open(char *why, size_t size) {
     sqlite3_hard_heap_limit64(memory_limit());
     if (open_one(&writer, true, why, size) != 0)
         return -1;
+    char bytes[16] = "";
+    if (pragma(writer.handle, "PRAGMA page_size", bytes, sizeof bytes) == SQLITE_OK)
+        page_bytes = strtoll(bytes, NULL, 10);
+    log_limit = find_log_limit();
+    log_bytes = 0;
+    sqlite3_wal_hook(writer.handle, note_log, NULL);
     struct stat st;
     if (stat(path, &st) != 0 || st.st_size > check_bytes)
         return 0;
@@ -209,7 +245,37 @@ struct connection *database_reader(void) {
     return NULL;
 }
 
-void database_release(struct connection *reader) { reader->busy = false; }
+void database_release(struct connection *reader) {
+    reader->streaming = NULL;
+    reader->overtaken = reader->busy = false;
+}
+
+void database_stream(struct connection *reader, sqlite3_stmt *statement) {
+    static uint64_t turns;
+    reader->streaming = statement;
+    reader->turn = ++turns;
+}
+
+static struct connection *oldest_stream(void) {
+    struct connection *oldest = NULL;
+    for (size_t i = 0; i < READERS; i++)
+        if (readers[i].streaming != NULL && !readers[i].overtaken &&
+            (oldest == NULL || readers[i].turn < oldest->turn))
+            oldest = &readers[i];
+    return oldest;
+}
+
+/* Begins the log anew, at the cost of as many streams, the oldest first, as it takes. */
+static void shorten_log(void) {
+    writer.deadline = INT64_MAX;
+    while (sqlite3_wal_checkpoint_v2(writer.handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) == SQLITE_BUSY) {
+        struct connection *oldest = oldest_stream();
+        if (oldest == NULL)
+            return;
+        sqlite3_reset(oldest->streaming);
+        oldest->overtaken = true;
+    }
+}
 
 int database_prepare(struct connection *connection, const char *sql, size_t length, sqlite3_stmt **statement,
                      const char **tail) {
@@ -237,7 +303,12 @@ static int plain(const char *sql) {
 
 int database_begin(void) { return plain("BEGIN IMMEDIATE"); }
 
-int database_commit(void) { return plain("COMMIT"); }
+int database_commit(void) {
+    int result = plain("COMMIT");
+    if (result == SQLITE_OK && log_bytes > log_limit)
+        shorten_log();
+    return result;
+}
 
 void database_rollback(void) {
     if (!sqlite3_get_autocommit(writer.handle))

@@ -12,6 +12,9 @@ struct connection {
     sqlite3 *handle;
     int64_t deadline; /* web_now() at which a running statement is interrupted */
     bool busy;        /* a reader that holds a result */
+    sqlite3_stmt *streaming; /* a reader's statement whose rows a client takes over time; else NULL */
+    uint64_t turn;           /* of the stream: the smaller, the older */
+    bool overtaken;          /* the stream was ended, its statement reset, because the log had grown too long */
     bool trusted;     /* runs a statement of our own: the authorizer lets it pass */
     char refused[160]; /* why the authorizer refused; empty where it did not */
 };
@@ -32,6 +35,9 @@ struct connection *database_writer(void);
 /* A reader with a snapshot of its own, or NULL where all are busy. Given back with database_release. */
 struct connection *database_reader(void);
 void database_release(struct connection *reader);
+/* The reader's statement stays under way after the request was handled, until database_release. Its snapshot keeps the
+ * write-ahead log from being used anew; when the log is longer than LOG_LIMIT a commit ends the oldest streams. */
+void database_stream(struct connection *reader, sqlite3_stmt *statement);
 
 /* Prepares the first statement of `sql`, with clients' rules on. `*tail` is what follows it. */
 int database_prepare(struct connection *connection, const char *sql, size_t length, sqlite3_stmt **statement,

@@ -80,6 +80,12 @@ static int fill(struct result *result, const struct place *place) {
     return text->failed ? SQLITE_NOMEM : SQLITE_OK;
 }
 
+static void end_overtaken(struct result *result) {
+    text_string(&result->text, "\n],\"truncated\":false,\"error\":{\"code\":\"overtaken\",\"message\":"
+                               "\"The rows were taken too slowly while much was written; read them anew.\"}}\n");
+    result->done = true;
+}
+
 static ssize_t pull(void *context, char *out, size_t size) {
     struct result *result = context;
     if (result->sent == result->text.length) {
@@ -88,7 +94,10 @@ static ssize_t pull(void *context, char *out, size_t size) {
         result->text.length = result->sent = 0;
         if (web_now() > result->end)
             return WEB_STREAM_FAILED;
-        fill(result, NULL);
+        if (result->reader->overtaken)
+            end_overtaken(result);
+        else
+            fill(result, NULL);
         if (result->text.failed)
             return WEB_STREAM_FAILED;
         if (result->done)
@@ -140,6 +149,7 @@ void result_reply(struct web_request *request, struct connection *reader, sqlite
         web_reply(request, 200, "application/json", text->data, text->length, WEB_OWNED);
         result->text = (struct text){0};
     } else {
+        database_stream(reader, statement);
         web_reply_stream(request, 200, "application/json", pull, close_result, result);
         return;
     }
