@@ -1,9 +1,51 @@
 /* Routes of the API, and what holds for all of them. */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "api.h"
+
+/* Whether `name` is one of the setting HOSTS, names between commas. */
+static bool configured(const char *name, size_t length) {
+    const char *at = web_text_setting("HOSTS", "");
+    while (*at != '\0') {
+        at += strspn(at, ", ");
+        size_t n = strcspn(at, ", ");
+        if (n > 0 && n == length && strncasecmp(at, name, n) == 0)
+            return true;
+        at += n;
+    }
+    return false;
+}
+
+/* A foreign page's own name may be made to lead to this server's address (DNS rebinding); to the browser its requests
+ * then come from the same origin, and only Host still says the name. Addresses cannot be bent so. */
+static bool known_host(const char *host) {
+    char name[256];
+    unsigned char address[sizeof(struct in6_addr)];
+    bool bracketed = host[0] == '[';
+    size_t length = bracketed ? strcspn(++host, "]") : strcspn(host, ":");
+    const char *port = host + length;
+    if (bracketed && *port++ != ']')
+        return false;
+    if (length >= sizeof name || (*port != '\0' && (*port != ':' || port[1 + strspn(port + 1, "0123456789")] != '\0')))
+        return false;
+    memcpy(name, host, length);
+    name[length] = '\0';
+    if (bracketed)
+        return inet_pton(AF_INET6, name, address) == 1;
+    return inet_pton(AF_INET, name, address) == 1 || strcasecmp(name, "localhost") == 0 || configured(name, length);
+}
+
+static bool host_is_known(struct web_request *request) {
+    const char *host = web_header(request, "Host");
+    if (host == NULL || known_host(host)) /* without Host it is no browser */
+        return true;
+    web_error(request, 403, "host",
+              "This server is not known by the name in 'Host'; the setting 'HOSTS' says which names it has.");
+    return false;
+}
 
 bool api_same_origin(struct web_request *request) {
     /* A browser says from where a request comes; only pages of this server may use the API (no other site's page may
@@ -69,6 +111,8 @@ static void handle(struct web_request *request) {
     ssize_t under = web_segment(request, 2, third, sizeof third);
     bool deeper = web_segment(request, 3, fourth, sizeof fourth) != -1;
     web_add_header(request, "Cache-Control", "no-store");
+    if (!host_is_known(request))
+        return;
     if (depth == -1) {
         if (method_is(request, WEB_GET, "GET, HEAD"))
             describe(request);

@@ -215,9 +215,8 @@ def test_a_reader_that_stalls_blocks_nobody_and_is_cut_off(start: Start, sql_pro
             "SELECT x, (SELECT count(*) FROM t), hex(zeroblob(500)) FROM c"
         }
     ).encode()
-    head = (
-        f"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    head = "POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
     with server.connect() as stalled:
         stalled.sendall(head.encode() + body)
         assert stalled.recv(100)
@@ -231,7 +230,9 @@ def test_a_reader_that_stalls_blocks_nobody_and_is_cut_off(start: Start, sql_pro
 def test_an_oversized_body_is_413_before_it_is_read(sql: Server) -> None:
     for framing in (b"Content-Length: 50000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n2faf080\r\n"):
         with sql.connect() as connection:
-            connection.sendall(b"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n" + framing)
+            connection.sendall(
+                b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + framing
+            )
             sender = threading.Thread(target=_send_quietly, args=(connection, b"x" * 2_000_000))
             sender.start()
             answer = b""
@@ -242,7 +243,9 @@ def test_an_oversized_body_is_413_before_it_is_read(sql: Server) -> None:
             sender.join()
         assert answer.startswith(b"HTTP/1.1 413 ")
         assert b"The request's body is larger than 1048576 bytes." in answer
-    expecting = b"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\nExpect: 100-continue\r\n\r\n"
+    expecting = (
+        b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000000\r\nExpect: 100-continue\r\n\r\n"
+    )
     assert sql.exchange(expecting).startswith(b"HTTP/1.1 413 ")
 
 
@@ -257,7 +260,7 @@ def test_expect_100_continue_is_honoured(sql: Server) -> None:
     body = b'{"sql":"SELECT 42"}'
     with sql.connect() as connection:
         connection.sendall(
-            b"POST /api/query HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"POST /api/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n" % len(body)
         )
         assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
@@ -316,6 +319,54 @@ def test_pages_of_other_sites_are_refused(sql: Server) -> None:
         )
         own = {"Origin": sql.url}
         assert client.post("/api/query", json=body, headers=own).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "10.1.2.3:8080", "[::1]", "[2001:db8::1]:80", "localhost", "LOCALHOST:8080", "db.example", "b:1"],
+)
+def test_an_address_localhost_and_names_of_the_setting_are_known_hosts(
+    start: Start, sql_program: Path, tmp_path: Path, host: str
+) -> None:
+    server = start(sql_program, DATABASE=str(tmp_path / "test.db"), HOSTS="a.example, DB.example,b")
+    with server.client() as client:
+        assert client.get("/api", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8080",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "[::1",
+        "[::1]x",
+        "127.0.0.1:80:80",
+        "localhost:x",
+        "1.2.3",
+        "::1",
+        "",
+        "db.example.",
+        "a" * 300,
+    ],
+)
+def test_a_name_that_leads_to_this_server_without_its_knowledge_is_403(
+    start: Start, sql_program: Path, tmp_path: Path, host: str
+) -> None:
+    """DNS rebinding: to the browser the foreign page and this server are then one origin."""
+    server = start(sql_program, DATABASE=str(tmp_path / "test.db"), HOSTS="db.example")
+    rebound = {"Host": host, "Origin": f"http://{host}"}
+    with server.client() as client:
+        for answer in (
+            client.get("/api/tables", headers=rebound),
+            client.post("/api/query", json={"sql": "SELECT 1"}, headers=rebound),
+        ):
+            assert error(answer, 403) == {
+                "code": "host",
+                "message": "This server is not known by the name in 'Host'; "
+                "the setting 'HOSTS' says which names it has.",
+            }
 
 
 def test_every_answered_commit_survives_sigkill(start: Start, sql_program: Path, tmp_path: Path) -> None:
