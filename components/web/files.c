@@ -357,6 +357,23 @@ static void reply_large(struct web_request *request, const char *path, int fd, c
 
 static void not_found(struct web_request *request) { web_error(request, 404, "not_found", "There is no such page."); }
 
+/* The path and the query as they were sent, with a slash between. */
+static void redirect_to_slash(struct web_request *request) {
+    const char *path = web_path(request);
+    char *query = request_query(request);
+    size_t size = query != NULL ? strlen(path) + strlen(query) + 2 : 0;
+    char *location = query != NULL ? malloc(size) : NULL;
+    if (location != NULL) {
+        snprintf(location, size, "%s/%s", path, query);
+        web_add_header(request, "Location", location);
+        web_error(request, 301, "moved", "The page is at this path with a slash at its end.");
+    } else {
+        web_error(request, 503, "overloaded", "There is no memory for the answer.");
+    }
+    free(location);
+    free(query);
+}
+
 static void handle(struct web_request *request) {
     char path[PATH];
     if (root < 0 || relative_path(web_path(request), path, sizeof path) < 0) {
@@ -384,10 +401,7 @@ static void handle(struct web_request *request) {
     }
     if (S_ISDIR(st.st_mode)) {
         close(fd);
-        char location[PATH + 2];
-        snprintf(location, sizeof location, "%s/", web_path(request));
-        web_add_header(request, "Location", location);
-        web_error(request, 301, "moved", "The page is at '%s'.", location);
+        redirect_to_slash(request);
     } else if (!S_ISREG(st.st_mode)) {
         close(fd);
         not_found(request);

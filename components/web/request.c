@@ -82,6 +82,41 @@ char *web_query(const struct web_request *request, const char *name, size_t *len
     return out;
 }
 
+struct query {
+    char *out; /* NULL: only counts */
+    size_t length;
+};
+
+static void put(struct query *query, const char *text) {
+    for (; *text != '\0'; text++, query->length++)
+        if (query->out != NULL)
+            query->out[query->length] = *text == ' ' ? '+' : *text; /* libmicrohttpd made it a space */
+}
+
+static enum MHD_Result put_argument(void *context, enum MHD_ValueKind kind, const char *key, const char *value) {
+    struct query *query = context;
+    (void)kind;
+    put(query, query->length == 0 ? "?" : "&");
+    put(query, key);
+    if (value != NULL) {
+        put(query, "=");
+        put(query, value);
+    }
+    return MHD_YES;
+}
+
+char *request_query(const struct web_request *request) {
+    struct query query = {0};
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, put_argument, &query);
+    query.out = malloc(query.length + 1);
+    if (query.out == NULL)
+        return NULL;
+    query.length = 0;
+    MHD_get_connection_values(request->connection, MHD_GET_ARGUMENT_KIND, put_argument, &query);
+    query.out[query.length] = '\0';
+    return query.out;
+}
+
 const char *web_header(const struct web_request *request, const char *name) {
     return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }

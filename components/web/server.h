@@ -33,6 +33,8 @@ void request_completed(void *context, struct MHD_Connection *connection, void **
 void request_queue(struct web_request *request, unsigned status, struct MHD_Response *response);
 /* Queues `response`, which others hold too, as it is: the reference stays the caller's. */
 void request_queue_shared(struct web_request *request, unsigned status, struct MHD_Response *response);
+/* The query as it was sent, with its '?', or an empty text; from malloc. NULL: no memory. */
+char *request_query(const struct web_request *request);
 struct MHD_Connection *request_connection(const struct web_request *request);
 
 /* ---- route.c ---- */

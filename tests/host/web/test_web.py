@@ -34,6 +34,17 @@ def test_a_folder_answers_with_its_index_and_redirects_to_its_slash(web: Server)
         assert (moved.status_code, moved.headers["location"]) == (301, "/sub/")
 
 
+def test_a_redirect_keeps_a_long_path_and_the_query(web: Server, site: Path) -> None:
+    folder = "/".join(["ü" * 100] * 3)
+    (site / folder).mkdir(parents=True)
+    path = "/" + folder.replace("ü", "%c3%bc")
+    assert len(path) > 1024
+    asked = f"GET {path}?a=1&b=%20+x&c&d=&e==?/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = web.exchange(asked.encode())
+    assert answer.startswith(b"HTTP/1.1 301 ")
+    assert f"\r\nLocation: {path}/?a=1&b=%20+x&c&d=&e==?/\r\n".encode() in answer
+
+
 def test_a_large_file_arrives_whole(web: Server, site: Path) -> None:
     with web.client() as client:
         assert client.get("/large.bin").content == (site / "large.bin").read_bytes()
