@@ -171,6 +171,9 @@ static void await_stop(void)
             continue;
         }
         line[length] = '\0';
+        for (unsigned i = 0; i < length; i++)
+            if (line[i] == ' ')
+                line[i] = '\0'; /* `stop SECONDS`: nothing here counts them */
         if (same(line, "stop"))
             return;
         length = 0;

@@ -14,12 +14,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { GRACE_MS = 10000 };
+enum { GRACE = 10, MOST_GRACE = 86400 }; /* seconds */
 
 struct program {
     pid_t pid;
     int status; /* of waitpid */
     bool ended;
+    long grace;      /* seconds that it has to end */
     int64_t kill_at; /* milliseconds; 0: it was not asked to end */
 };
 
@@ -118,15 +119,33 @@ static void reap(struct program *program)
     }
 }
 
+/* Seconds of `stop` or `stop SECONDS`; -1: the line is another. */
+static long grace_of(const char *line)
+{
+    if (strcmp(line, "stop") == 0)
+        return GRACE;
+    if (strncmp(line, "stop ", 5) != 0)
+        return -1;
+    const char *digits = line + 5;
+    size_t length = strspn(digits, "0123456789");
+    if (length == 0 || length > 9 || digits[length] != '\0')
+        return -1;
+    long seconds = strtol(digits, NULL, 10);
+    return seconds < 1 ? 1 : seconds > MOST_GRACE ? MOST_GRACE : seconds;
+}
+
 static void obey(const char *line, struct program *program)
 {
-    if (strcmp(line, "stop") != 0) {
+    long grace = grace_of(line);
+
+    if (grace < 0) {
         say("The host sent a control line that is not known.");
         return;
     }
     if (program->kill_at != 0)
         return; /* asked already */
-    program->kill_at = now_ms() + GRACE_MS;
+    program->grace = grace;
+    program->kill_at = now_ms() + (int64_t)grace * 1000;
     kill(-program->pid, SIGTERM);
 }
 
@@ -171,7 +190,7 @@ static void watch(struct program *program)
     for (reap(program); !program->ended; reap(program)) {
         int64_t left = program->kill_at == 0 ? -1 : program->kill_at - now_ms();
         if (program->kill_at != 0 && left <= 0) {
-            say("The program did not end within %d seconds after it was asked to; it is killed.", GRACE_MS / 1000);
+            say("The program did not end within %ld seconds after it was asked to; it is killed.", program->grace);
             kill(-program->pid, SIGKILL);
             kill(program->pid, SIGKILL);
             program->kill_at = INT64_MAX;

@@ -183,7 +183,8 @@ void program_start(void) {
 }
 
 void kernel_control(const char *line) {
-    if (strcmp(line, "stop") != 0)
+    /* `stop` or `stop SECONDS`: the host ends the machine when the time is over, so it is not counted here too. */
+    if (strncmp(line, "stop", 4) != 0 || (line[4] != '\0' && line[4] != ' '))
         return;
     struct siginfo info = {.signo = SIGTERM, .code = 0x80}; /* SI_KERNEL */
     signal_send_program(&info);
