@@ -13,14 +13,16 @@ from pathlib import Path
 import pytest
 
 from rumpel.errors import HostError, InstanceError, MachineError, UsageError
+from rumpel.machine import instance as instances
 from rumpel.machine.instance import Image, Options, launch, print_command
 from rumpel.machine.registry import console_log, find_instance, list_instances
-from rumpel.resolve.plan import Ready
+from rumpel.resolve.plan import Ready, Volume
 from rumpel.resolve.settings import StartSettings
 
 pytestmark = pytest.mark.boot
 
 STOP = ("stop",)
+HELD = Volume(name="data", mount="/data", size=8, serial="data")
 
 
 @pytest.mark.parametrize("machine", ["microvm", "q35"])
@@ -220,3 +222,27 @@ def test_qemu_that_ends_at_once_is_shown_with_its_own_words(boot, plan_of, floor
     assert error.evidence.qemu_status == 1
     assert "-kernel /no/such/kernel" in error.evidence.command
     assert f"QEMU said:\n    {error.evidence.stderr.splitlines()[0]}" in str(error)
+
+
+@pytest.mark.parametrize("where", ["pasteable", "Running"])
+def test_a_start_that_breaks_half_way_lets_go_of_the_name_and_the_volumes(boot, plan_of, monkeypatch, where) -> None:
+    def broken(*words: object, **named: object) -> None:
+        raise RuntimeError("half-way")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(instances, where, broken)
+        with pytest.raises(RuntimeError) as kept:  # the traceback keeps everything alive that the start made
+            boot(plan_of("stop", volume=HELD))
+    assert kept.value.args == ("half-way",)
+    boot(plan_of("stop", volume=HELD)).wait_ready()
+
+
+def test_a_record_that_cannot_be_written_leaves_no_machine(boot, plan_of, monkeypatch) -> None:
+    def broken(*words: object, **named: object) -> None:
+        raise RuntimeError("half-way")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(instances.Instance, "_update", broken)
+        with pytest.raises(RuntimeError):
+            boot(plan_of("stop", volume=HELD))
+    boot(plan_of("stop", volume=HELD)).wait_ready()

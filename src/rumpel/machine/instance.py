@@ -44,6 +44,9 @@ from rumpel.resolve.settings import StartSettings
 if TYPE_CHECKING:
     from rumpel.build.manifest import Manifest
 
+_UNMOUNTING = 2  # seconds of a stop that the guest has for its volumes, after its program's end
+_LONGEST_STOP = 86400.0
+
 
 class Image(Frozen, frozen=True, kw_only=True):
     """The files of a built image, absolute paths. `rootfs` is the archive that the kernel starts with, `disk` the root
@@ -183,17 +186,17 @@ class Instance:
         self._held = held
         self._stopped: Stopped | None = None
         self._recording = threading.Lock()
-        self._by_hand = pasteable(qemu_command(plan, replace(how, scratch=None, halted=False), ByHand()))
-        self._record = Record(
-            name=self.name, composition=plan.composition, kernel=plan.kernel.name, machine=plan.machine.name,
-            accelerator=choice.name, state="starting", started=time.time(), owner=os.getpid(),
-            owner_start=start_time_of(os.getpid()), command=self._by_hand,
-        )  # fmt: skip
 
         def command(channels: Inherited) -> tuple[str, ...]:
             return qemu_command(plan, how, channels)
 
         try:
+            self._by_hand = pasteable(qemu_command(plan, replace(how, scratch=None, halted=False), ByHand()))
+            self._record = Record(
+                name=self.name, composition=plan.composition, kernel=plan.kernel.name, machine=plan.machine.name,
+                accelerator=choice.name, state="starting", started=time.time(), owner=os.getpid(),
+                owner_start=start_time_of(os.getpid()), command=self._by_hand,
+            )  # fmt: skip
             self._running = Running(
                 command, self.directory, listener=owner_socket(self.directory),
                 on_request=self._request, on_end=self._finish,
@@ -201,8 +204,12 @@ class Instance:
         except BaseException:
             held.close()
             raise
-        pid = self._running.process.pid
-        self._update(qemu=pid, qemu_start=start_time_of(pid))
+        try:
+            pid = self._running.process.pid
+            self._update(qemu=pid, qemu_start=start_time_of(pid))
+        except BaseException:
+            self._running.close()  # which lets go of what is held
+            raise
 
     @property
     def pid(self) -> int:
@@ -323,7 +330,7 @@ class Instance:
         if running.ended:
             return "ended"
         limit = self._options.stop_timeout if timeout is None else timeout
-        running.send("stop")
+        running.send(f"stop {max(1, int(min(limit, _LONGEST_STOP) - _UNMOUNTING))}")
         took: Stopped = "asked"
         if not running.wait_end(limit):
             took = self._stopped = "quit"
