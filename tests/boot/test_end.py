@@ -104,6 +104,16 @@ def test_qemu_told_to_end_from_outside_is_no_crash_of_the_guest(boot, plan_of) -
     assert failure_of(instance).message == "QEMU was told to end by a signal from outside."
 
 
+def test_qemu_told_to_end_before_the_guest_ran_was_told_to_end(boot, plan_of) -> None:
+    """QEMU says so on its standard error, too, which without a guest that ran means that it could not begin."""
+    instance = boot(plan_of("deaf", ready=NEVER), halted=True)
+    instance.qmp("query-status")
+    os.kill(instance.pid, signal.SIGTERM)
+    error = failure_of(instance)
+    assert error.message == "QEMU was told to end by a signal from outside."
+    assert "terminating on signal 15" in error.evidence.stderr
+
+
 def test_qmp_after_a_crash_says_what_happened(boot, plan_of) -> None:
     instance = boot(plan_of("mute"))
     with pytest.raises(MachineError):

@@ -28,11 +28,12 @@ def end_message(running: Running) -> str:
         return f"The guest's kernel panicked: {report.panic.rstrip('.')}."
     if status is not None and status < 0:
         return f"QEMU was ended by signal {-status} ({_signal_name(-status)})."
-    if running.stderr().strip() and not _guest_ran(running):
-        return f"QEMU ended at once with status {status}."
     reason = next((str(event.data.get("reason")) for event in running.events if event.name == "SHUTDOWN"), "")
+    # Before the next question: QEMU also says on its standard error that it was told, maybe before the guest ran.
     if reason == "host-signal":
         return "QEMU was told to end by a signal from outside."
+    if running.stderr().strip() and not _guest_ran(running):
+        return f"QEMU ended at once with status {status}."
     panic = _PANIC.findall(running.console.tail(400))
     if panic:
         return f"The guest's kernel panicked: {panic[-1].rstrip('.')}."
