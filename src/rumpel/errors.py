@@ -26,6 +26,15 @@ class Location:
         return f"{self.path}:{self.line}:{self.column}"
 
 
+_CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
+def printable(text: str) -> str:
+    """`text` from an untrusted machine, for a terminal: control characters but newline and tab are replaced, so that
+    none moves the cursor, sets a title or types an answer."""
+    return text.replace("\r\n", "\n").translate(_CONTROLS)
+
+
 class RumpelError(Exception):
     """The base of all errors that are not bugs.
 
@@ -147,20 +156,21 @@ class Evidence:
 
 
 class MachineError(RumpelError):
-    """A running machine failed: QEMU ended, the guest panicked, or it never became ready. Holds the evidence."""
+    """A running machine failed: QEMU ended, the guest panicked, or it never became ready. Holds the evidence as
+    it came; printed it is free of control characters."""
 
     exit_status = 5
 
     def __init__(self, message: str, *, hint: str = "", evidence: Evidence | None = None) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(printable(message), hint=hint)
         self.evidence = evidence or Evidence()
 
     def __str__(self) -> str:
         parts = [self.message]
         if self.evidence.stderr.strip():
-            parts.append("QEMU said:\n" + _indent(self.evidence.stderr))
+            parts.append("QEMU said:\n" + _indent(printable(self.evidence.stderr)))
         if self.evidence.console.strip():
-            parts.append("The console ended with:\n" + _indent(self.evidence.console))
+            parts.append("The console ended with:\n" + _indent(printable(self.evidence.console)))
         if self.evidence.command:
             parts.append("To start it by hand:\n" + _indent(self.evidence.command))
         if self.hint:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rumpel.errors import printable
+
 MAX_LINE = 256
 
 
@@ -41,7 +43,7 @@ class ControlReader:
         for piece in complete:
             self._add(piece)
             if not self._dropping:
-                self._take(self._line.decode("utf-8", "replace"))
+                self._take(printable(self._line.decode("utf-8", "replace")))
             self._line.clear()
             self._dropping = False
         self._add(rest)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rumpel.errors import Evidence, MachineError
 from rumpel.machine.control import MAX_LINE, ControlReader, Report
 
 
@@ -61,3 +62,16 @@ def test_cutting_the_bytes_otherwise_changes_nothing(pieces) -> None:
     for byte in whole:
         single.feed(bytes([byte]))
     assert reader.report == single.report == report_of(whole)
+
+
+def test_what_a_guest_says_reaches_no_terminal_as_a_control_sequence() -> None:
+    said = report_of(b"fail no\x1b]0;title\x07\x9b2J \xc2\x9b1m file\there\x7f\n").failure
+    assert said == "no\ufffd]0;title\ufffd\ufffd2J \ufffd1m file\there\ufffd"
+    evidence = Evidence(console="one\r\n\x1b[2Jtwo\r\tthree\n", stderr="\x1b[31mbad\n")
+    error = MachineError("The guest's kernel panicked: \x1b[5mno\x85.", evidence=evidence)
+    assert error.message == "The guest's kernel panicked: \ufffd[5mno\ufffd."
+    assert str(error) == (
+        "The guest's kernel panicked: \ufffd[5mno\ufffd.\nQEMU said:\n    \ufffd[31mbad\n"
+        "The console ended with:\n    one\n    \ufffd[2Jtwo\ufffd\tthree"
+    )
+    assert error.evidence.console == evidence.console
