@@ -210,7 +210,7 @@ class Declarer:
             own=own,
         )
         name = source.project_path.removeprefix(f"{component.directory}/") if own else shown(source)  # type: ignore[union-attr]
-        target = f"{PARTS}/{component.name}/{Path(name.removeprefix(f'{PARTS}/{component.name}/')).with_suffix('.o')}"
+        target = f"{PARTS}/{component.name}/{name.removeprefix(f'{PARTS}/{component.name}/')}.o"
         is_file = isinstance(source, ProjectPath)
         sources = [self._file(source.project_path)] if is_file else []  # type: ignore[union-attr]
         folders = [
@@ -267,7 +267,7 @@ class Declarer:
                 source=ProjectPath(project_path=path),
                 include=(ProjectPath(project_path=folder),),
             )
-            target = f"{PARTS}/init/{Path(path).with_suffix('.o').name}"
+            target = f"{PARTS}/init/{path}.o"
             objects += self._once(
                 target, step, [self._file(path)], [target], CPPPATH=[literal(self.workspace.locate(folder))]
             )
