@@ -23,6 +23,7 @@ from rumpel.errors import VolumeError
 from rumpel.machine.registry import check_name
 from rumpel.machine.volumes_change import grow, sync_folder
 from rumpel.machine.volumes_ext4 import MIB, mend, mib, run_tool
+from rumpel.machine.volumes_fresh import begin_beside, place_without_replacing, remove_abandoned
 from rumpel.machine.volumes_lock import Taken, hold_for_reading, hold_for_writing
 from rumpel.places import volumes_dir
 from rumpel.resolve.plan import Plan, Volume
@@ -106,7 +107,7 @@ def ensure_volume(volume: Volume, place: Place) -> Path:
 
 
 def _create(volume: Volume, path: Path, place: Place) -> None:
-    """Make the image beside its place, write it back and link it there: a crash leaves no half volume, and one that
+    """Make the image beside its place, write it back and put it there: a crash leaves no half volume, and one that
     somebody else made in the meantime wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
     seed = None if not volume.files else (place.project or Path.cwd()) / volume.files
@@ -117,21 +118,22 @@ def _create(volume: Volume, path: Path, place: Place) -> None:
             volume=path,
         )
     _require_space(volume, path, seed)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    fresh: Path | None = None
     try:
-        with fresh.open("wb") as image:
+        remove_abandoned(path)
+        with begin_beside(path) as image:
+            fresh = Path(image.name)
             image.truncate(volume.size * MIB)
-        words = ["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-L", volume.name[:16]]
-        words += ["-U", str(volume_uuid(place.instance, volume.name)), "-E", "lazy_itable_init=0,root_owner=0:0"]
-        if seed is not None:
-            words += ["-d", str(seed)]
-        done = run_tool([*words, str(fresh)], volume.name)
-        if done.returncode != 0:
-            raise _not_made(volume, path, done.stdout)
-        with fresh.open("rb") as image:
+            words = ["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-L", volume.name[:16]]
+            words += ["-U", str(volume_uuid(place.instance, volume.name)), "-E", "lazy_itable_init=0,root_owner=0:0"]
+            if seed is not None:
+                words += ["-d", str(seed)]
+            done = run_tool([*words, str(fresh)], volume.name)
+            if done.returncode != 0:
+                raise _not_made(volume, path, done.stdout)
             os.fsync(image.fileno())
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(fresh)
+            with contextlib.suppress(FileExistsError):
+                place_without_replacing(fresh, path)
         sync_folder(path.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -142,7 +144,8 @@ def _create(volume: Volume, path: Path, place: Place) -> None:
             volume=path,
         ) from error
     finally:
-        fresh.unlink(missing_ok=True)
+        if fresh is not None:
+            fresh.unlink(missing_ok=True)
 
 
 def _require_space(volume: Volume, path: Path, seed: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -19,6 +20,7 @@ from rumpel.errors import VolumeError
 from rumpel.machine.volumes import Place, ensure_volume, take_volume, volume_path, volume_uuid
 from rumpel.machine.volumes_change import changed, grow
 from rumpel.machine.volumes_ext4 import MIB, check_whole, read_superblock
+from rumpel.machine.volumes_fresh import begin_beside, place_without_replacing
 from rumpel.machine.volumes_lock import hold_for_reading, hold_for_writing
 from rumpel.resolve.plan import Volume
 
@@ -417,3 +419,30 @@ def test_two_who_make_the_same_volume_get_one(place, monkeypatch) -> None:
 
     monkeypatch.setattr(Path, "hardlink_to", late)
     assert ensure_volume(DATA, place).samefile(first)
+
+
+def test_what_a_killed_process_left_of_a_volume_is_removed_and_what_is_being_made_stays(place: Place) -> None:
+    path = volume_path(place.instance, "data", place.folder)
+    path.parent.mkdir(parents=True)
+    left = path.with_name(f".{path.name}.123.new")
+    left.write_bytes(b"half")
+    with begin_beside(path) as being_made:
+        assert ensure_volume(DATA, place) == path
+        assert Path(being_made.name).exists()
+        Path(being_made.name).unlink()
+    assert sorted(path.parent.iterdir()) == [path]
+
+
+def test_a_volume_is_made_where_there_are_no_hard_links(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    path = ensure_volume(DATA, place)
+    check_whole("data", path)
+    assert sorted(path.parent.iterdir()) == [path]
+    fresh = path.with_name("fresh")
+    fresh.write_bytes(b"other")
+    with pytest.raises(FileExistsError):
+        place_without_replacing(fresh, path)
+    assert path.stat().st_size == 8 * MIB and fresh.read_bytes() == b"other"
