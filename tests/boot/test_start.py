@@ -238,11 +238,16 @@ def test_a_start_that_breaks_half_way_lets_go_of_the_name_and_the_volumes(boot, 
 
 
 def test_a_record_that_cannot_be_written_leaves_no_machine(boot, plan_of, monkeypatch) -> None:
-    def broken(*words: object, **named: object) -> None:
-        raise RuntimeError("half-way")
+    update = instances.Instance._update
+
+    def broken(instance: instances.Instance, **changes: object) -> None:
+        if "qemu" in changes:
+            raise RuntimeError("half-way")
+        update(instance, **changes)
 
     with monkeypatch.context() as patch:
         patch.setattr(instances.Instance, "_update", broken)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError) as kept:
             boot(plan_of("stop", volume=HELD))
+    assert kept.value.args == ("half-way",)
     boot(plan_of("stop", volume=HELD)).wait_ready()

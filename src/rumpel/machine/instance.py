@@ -481,12 +481,14 @@ class Instance:
     def _finish(self, running: Running) -> None:
         """QEMU has ended: write down how, then let go of the name and the volumes. May be called before `Running`
         has come back from its start."""
-        status = running.report.status
-        failed = "" if status is not None or self._stopped is not None else failure.end_message(running)
-        self._update(state="failed" if failed else "ended", status=status, ended=time.time(), failure=failed)
-        with contextlib.suppress(OSError):
-            (self.directory / "owner.sock").unlink(missing_ok=True)
-        self._held.close()
+        try:
+            status = running.report.status
+            failed = "" if status is not None or self._stopped is not None else failure.end_message(running)
+            self._update(state="failed" if failed else "ended", status=status, ended=time.time(), failure=failed)
+            with contextlib.suppress(OSError):
+                (self.directory / "owner.sock").unlink(missing_ok=True)
+        finally:
+            self._held.close()
 
 
 def _launch(
