@@ -19,7 +19,8 @@ from rumpel.build.rootfs import Placement, Tree
 from rumpel.build.step import Step, ToolError, Workspace, part_name, tool_error
 from rumpel.errors import BuildError
 
-_COMPILE = ("-s", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
+# -B: what the compiler itself imports is compiled like the rest, not with the time of its file.
+_COMPILE = ("-B", "-s", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash")
 _SOME_FAILED = 1  # compileall's status where a file is for another version of Python; that file stays as it is
 
 
