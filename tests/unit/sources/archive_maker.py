@@ -5,11 +5,13 @@ The machine's apt is set up to it by an APT_CONFIG of the test's own, exactly as
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,9 +82,24 @@ class LocalArchive:
     def uri(self) -> str:
         return f"file://{self.root}/debian"
 
-    def make_key(self) -> None:
+    @contextlib.contextmanager
+    def make_key(self) -> Iterator[None]:
+        """Make a key, and keep the agent that signs with it. The agent ends with the `cat` that it runs, and that with
+        this process, however this one ends."""
         home = self.root / "gnupg"
         home.mkdir(parents=True, mode=0o700)
+        command = ["gpg-agent", "--homedir", str(home), "--daemon", "cat"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
+            assert agent.stdin is not None and agent.stdout is not None
+            agent.stdin.write(b"the agent listens\n")
+            agent.stdin.flush()
+            assert agent.stdout.readline() == b"the agent listens\n"
+            self._make_key()
+            yield
+            kill = ["gpgconf", "--homedir", str(home), "--kill", "gpg-agent"]
+            subprocess.run(kill, timeout=30, check=False)
+
+    def _make_key(self) -> None:
         self._gpg("--quick-gen-key", "--passphrase", "", "archive@example.invalid", "ed25519", "sign", "never")
         self.keyring.write_bytes(self._gpg("--export").stdout)
 
@@ -166,8 +183,6 @@ class LocalArchive:
 
     def _gpg(self, *words: str) -> subprocess.CompletedProcess[bytes]:
         command = ["gpg", "--homedir", str(self.root / "gnupg"), "--batch", "--yes", "--quiet", "--no-autostart"]
-        if words[0] != "--export":
-            command.remove("--no-autostart")
         done = subprocess.run([*command, *words], capture_output=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr.decode()
         return done

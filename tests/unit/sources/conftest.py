@@ -19,11 +19,8 @@ def store(tmp_path: Path) -> Store:
 def signing_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalArchive]:
     """An archive that has a key and nothing else: making a key takes a while, so the tests share it."""
     archive = LocalArchive(tmp_path_factory.mktemp("signer"))
-    archive.make_key()
-    yield archive
-    subprocess.run(
-        ["gpgconf", "--homedir", str(archive.root / "gnupg"), "--kill", "gpg-agent"], timeout=30, check=False
-    )
+    with archive.make_key():
+        yield archive
 
 
 @pytest.fixture
