@@ -29,6 +29,20 @@ def test_names_that_mean_something_to_tools_mean_nothing_here(
     assert "CC components/greeting/greeting.c" in project.scons("composition=hello").steps
 
 
+def test_sources_that_differ_only_in_what_follows_the_dot_are_two_objects(project: SmallProject) -> None:
+    project.write(
+        "components/greeting/greeting.S",
+        '.section .note.GNU-stack,"",@progbits\n.data\n.globl word\nword: .asciz "hi"\n',
+    )
+    source = '#include "greeting.h"\nextern const char word[];\nconst char *greeting(void)\n{\n\treturn word;\n}\n'
+    project.write("components/greeting/greeting.c", source)
+    description = (project.root / "components/greeting/component.yaml").read_text()
+    project.write("components/greeting/component.yaml", description.replace("[greeting.c]", "[greeting.c, greeting.S]"))
+    ended = project.scons("composition=hello")
+    assert (ended.status, ended.errors) == (0, "")
+    assert {"CC components/greeting/greeting.c", "CC components/greeting/greeting.S"} <= set(ended.steps)
+
+
 def test_a_name_that_is_not_utf8_is_refused_with_its_bytes(project: SmallProject) -> None:
     os.close(os.open(os.fsencode(project.root / "components/pages/pages") + b"/bad\xff", os.O_CREAT | os.O_WRONLY))
     ended = project.scons("composition=hello")
