@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 from pathlib import Path
 
@@ -42,6 +43,16 @@ def make_image(root: Path, image: Path, options: tuple[str, ...]) -> None:
     """The erofs image of a folder."""
     command = ["mkfs.erofs", "--quiet", "-T0", "--all-root", "-x-1", *options, str(image), str(root)]
     subprocess.run(command, check=True, capture_output=True)
+
+
+def first_extent(image: Path, path: str) -> tuple[int, int]:
+    """Where the first piece of a file is in an image: its first byte, its length."""
+    command = ["dump.erofs", f"--path={path}", "-e", str(image)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    # "0: FROM..TO | LENGTH : FROM..TO | LENGTH", of the file and of the disk.
+    found = re.search(r"^ *0:[^:]*: *(\d+)\.\. *(\d+)", told, re.MULTILINE)
+    assert found is not None, told
+    return int(found.group(1)), int(found.group(2)) - int(found.group(1))
 
 
 def described(folder: Path, name: str) -> list[str]:

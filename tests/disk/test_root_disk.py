@@ -40,9 +40,18 @@ def expected(tree: Path) -> list[str]:
     return images.described(tree / "data", "/data")
 
 
-def disk(image: Path, options: str = "") -> tuple[str, ...]:
+def disk(image: Path) -> tuple[str, ...]:
     """QEMU's words for the disk."""
-    back = f"driver=raw,node-name=root,read-only=on,file.driver=file,file.filename={image}{options}"
+    back = f"driver=raw,node-name=root,read-only=on,file.driver=file,file.filename={image}"
+    return ("-blockdev", back, "-device", "virtio-blk-device,drive=root,serial=rootfs")
+
+
+def faulty(image: Path, rules: str) -> tuple[str, ...]:
+    """QEMU's words for a disk with faults, by the rules of its driver blkdebug."""
+    config = image.with_suffix(".rules")
+    config.write_text(rules)
+    file = f"file.driver=blkdebug,file.config={config},file.image.driver=file,file.image.filename={image}"
+    back = f"driver=raw,node-name=root,read-only=on,{file}"
     return ("-blockdev", back, "-device", "virtio-blk-device,drive=root,serial=rootfs")
 
 
@@ -113,13 +122,44 @@ def test_a_truncated_disk_is_named(kernel: Path, tree: Path, tmp_path: Path) -> 
 def test_a_disk_that_cannot_be_read_ends_the_program_with_a_report(kernel: Path, tree: Path, tmp_path: Path) -> None:
     image = tmp_path / "root.erofs"
     images.make_image(tree, image, ())
-    rules = tmp_path / "rules"
-    rules.write_text('[inject-error]\nevent = "none"\niotype = "read"\nerrno = "5"\nsector = "-1"\n')
-    back = (
-        "driver=raw,node-name=root,read-only=on,file.driver=blkdebug,file.image.driver=file,"
-        f"file.image.filename={image},file.config={rules}"
-    )
-    extra = ("-blockdev", back, "-device", "virtio-blk-device,drive=root,serial=rootfs")
+    extra = faulty(image, '[inject-error]\nevent = "none"\niotype = "read"\nerrno = "5"\nsector = "-1"\n')
     why = "The root filesystem's disk 'rootfs' cannot be mounted: its superblock cannot be read."
     fails(kernel, tmp_path, extra, why)
     assert "nano: the disk 'rootfs' could not read" in (tmp_path / "console.txt").read_text()
+
+
+def test_a_program_on_bad_sectors_is_named(kernel: Path, tree: Path, tmp_path: Path) -> None:
+    image = tmp_path / "root.erofs"
+    images.make_image(tree, image, ("-zlz4hc,9",))
+    sector = images.first_extent(image, "/bin/program")[0] // 512
+    rules = f'[inject-error]\nevent = "none"\niotype = "read"\nerrno = "5"\nsector = "{sector}"\n'
+    fails(kernel, tmp_path, faulty(image, rules), "The program '/bin/program' cannot be run: it cannot be read.")
+
+
+@pytest.mark.timeout(120)
+def test_a_disk_that_does_not_answer_is_given_up(kernel: Path, tree: Path, tmp_path: Path) -> None:
+    image = tmp_path / "root.erofs"
+    images.make_image(tree, image, ())
+    # A byte a second: what is asked for comes in hours.
+    extra = (
+        *("-object", "throttle-group,id=slow,x-bps-read=1"),
+        *("-blockdev", f"driver=file,node-name=image,read-only=on,filename={image}"),
+        *("-blockdev", "driver=throttle,node-name=root,throttle-group=slow,file=image,read-only=on"),
+        *("-device", "virtio-blk-device,drive=root,serial=rootfs"),
+    )
+    why = "The root filesystem's disk 'rootfs' cannot be mounted: its superblock cannot be read."
+    fails(kernel, tmp_path, extra, why)
+    console = (tmp_path / "console.txt").read_text()
+    assert "nano: the disk 'rootfs' has not answered for 30 seconds; it is not asked again\n" in console
+
+
+def test_a_damaged_compressed_file_is_an_error_of_its_reader(kernel: Path, tree: Path, tmp_path: Path) -> None:
+    image = tmp_path / "root.erofs"
+    images.make_image(tree, image, KINDS["lz4hc"])
+    start, size = images.first_extent(image, "/data/text")
+    data = bytearray(image.read_bytes())
+    data[start : start + size] = b"\xff" * size
+    image.write_bytes(data)
+    end = nano.run(kernel, INITRD, tmp_path, extra=disk(image))
+    assert end.console.splitlines()[-1] == "/data/text: pread: Input/output error"
+    assert end.status == 1

@@ -76,6 +76,9 @@ static int fill_raw(struct node *node, struct cache_page *page, uint64_t from, u
     if (!cache_has_room() && sectors > PAGE_SIZE)
         sectors = size = PAGE_SIZE;
     int status = disk_read(disk, from + at, raw, sectors);
+    /* Bad sectors behind the page are not its fault. */
+    if (status != 0 && sectors > PAGE_SIZE)
+        status = disk_read(disk, from + at, raw, sectors = size = PAGE_SIZE);
     if (status == 0)
         distribute(node, at, raw, size, page->index);
     return status;

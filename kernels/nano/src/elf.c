@@ -96,8 +96,11 @@ static int map_segment(struct node *node, const struct program_header *p, uintpt
 int elf_load(struct node *node, struct elf_image *image, const char **why) {
     struct elf_header header;
     struct program_header programs[MAX_HEADERS];
+    int64_t got = node_read_kernel(node, &header, sizeof header, 0);
+    if (got < 0)
+        return bad(why, "it cannot be read");
     *why = "it is no ELF program";
-    if (node_read_kernel(node, &header, sizeof header, 0) != sizeof header || memcmp(header.ident, "\177ELF", 4) != 0)
+    if (got != sizeof header || memcmp(header.ident, "\177ELF", 4) != 0)
         return -ENOEXEC;
     if (header.ident[4] != 2 || header.ident[5] != 1 || header.machine != EM_X86_64)
         return bad(why, "it is made for another kind of CPU than x86-64");
@@ -106,7 +109,10 @@ int elf_load(struct node *node, struct elf_image *image, const char **why) {
     if (header.program_size != sizeof programs[0] || header.program_count == 0 || header.program_count > MAX_HEADERS)
         return bad(why, "its table of program headers cannot be");
     int64_t size = header.program_count * (int64_t)sizeof programs[0];
-    if (node_read_kernel(node, programs, (size_t)size, header.program_offset) != size)
+    got = node_read_kernel(node, programs, (size_t)size, header.program_offset);
+    if (got < 0)
+        return bad(why, "it cannot be read");
+    if (got != size)
         return bad(why, "its table of program headers lies outside the file");
     uintptr_t low, high;
     int status = check(&header, programs, node->size, &low, &high, why);
