@@ -119,7 +119,7 @@ def test_a_check_is_tried_once_more_at_the_deadline_and_its_result_returned(gues
         return "there" if tries[-1] >= 0.5 else ""
 
     assert vm.wait(late, 0.5, every=0.4) == "there"
-    assert len(tries) == 3
+    assert tries[-1] >= 0.5 and all(each < 0.5 for each in tries[:-1])
 
 
 def test_a_scale_multiplies_timeouts(guest) -> None:
