@@ -85,5 +85,6 @@ static inline long report(const char *what, long result) {
 #define FUTEX_OP_ADD_CMP_EQ(operand, comparand) (1u << 28 | (operand) << 12 | (comparand))
 
 #define BAD ((void *)0x7fff00000000) /* an address where nothing is mapped */
+#define NO_PROCESS (1 << 30) /* above the last process id that Linux ever gives, 2^22 (PID_MAX_LIMIT) */
 
 #endif

@@ -16,8 +16,8 @@ int main(int argc, char **argv, char **envp) {
     C(getpid() > 0 && getppid() >= 0);
     R(getuid() | geteuid() | getgid() | getegid());
     R(getpgid(0) > 0);
-    R(getpgid(30000));
-    R(getsid(30000));
+    R(getpgid(NO_PROCESS));
+    R(getsid(NO_PROCESS));
     R(umask(027));
     R(umask(022));
     struct utsname u;
@@ -75,7 +75,7 @@ int main(int argc, char **argv, char **envp) {
     rl.rlim_cur = rl.rlim_max;
     R(setrlimit(RLIMIT_CORE, &(struct rlimit){5, 4}));
     R(prlimit(0, RLIMIT_NOFILE, NULL, &rl));
-    R(prlimit(30000, RLIMIT_NOFILE, NULL, &rl));
+    R(prlimit(NO_PROCESS, RLIMIT_NOFILE, NULL, &rl));
     struct rusage ru;
     R(getrusage(RUSAGE_SELF, &ru));
     R(getrusage(99, &ru));
@@ -97,7 +97,7 @@ int main(int argc, char **argv, char **envp) {
     cpu_set_t cpus;
     R(sched_getaffinity(0, sizeof cpus, &cpus) >= 0);
     C(CPU_COUNT(&cpus) >= 1);
-    R(sched_getaffinity(30000, sizeof cpus, &cpus));
+    R(sched_getaffinity(NO_PROCESS, sizeof cpus, &cpus));
     R(syscall(SYS_sched_getaffinity, 0, 1, &cpus));
     R(getpriority(PRIO_PROCESS, 0));
     R(sched_getscheduler(0));
@@ -106,7 +106,7 @@ int main(int argc, char **argv, char **envp) {
     C(cpu < 64 && node < 64);
     SECTION("children");
     R(wait4(-1, NULL, 0, NULL));
-    R(waitpid(30000, NULL, WNOHANG));
+    R(waitpid(NO_PROCESS, NULL, WNOHANG));
     SECTION("unknown calls");
     R(syscall(9999));
     R(syscall(SYS_close_range, 5, 4, 0));

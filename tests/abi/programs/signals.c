@@ -68,7 +68,7 @@ int main(void) {
     R(kill(getpid(), -1));
     R(syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGUSR1));
     R(count);
-    R(syscall(SYS_tgkill, getpid(), 30000, SIGUSR1));
+    R(syscall(SYS_tgkill, getpid(), NO_PROCESS, SIGUSR1));
     R(syscall(SYS_tgkill, getpid(), -1, SIGUSR1));
     R(syscall(SYS_tkill, syscall(SYS_gettid), SIGUSR1));
     R(count);
