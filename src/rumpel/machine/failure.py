@@ -7,10 +7,14 @@ import signal
 from pathlib import Path
 
 from rumpel.errors import Evidence
+from rumpel.machine.console import Console
 from rumpel.machine.running import Running
 
 # What Linux writes at a panic: kernel/panic.c.
 _PANIC = re.compile(r"Kernel panic - not syncing: (.*\S)")
+# A panic's report (registers, the modules, a call trace) has 30 to 80 lines.
+_REPORT_LINES = 120
+_LINES = 30
 _RESET = "it reset or switched off the machine, as a kernel does after a panic"
 _REASONS = {
     "guest-reset": "it reset the machine, as a kernel does after a panic or a triple fault",
@@ -42,10 +46,18 @@ def end_message(running: Running) -> str:
     return f"The guest crashed: {_REASONS.get(reason, _RESET)}."
 
 
+def console_end(console: Console) -> str:
+    """The console's last lines; where the kernel panicked, the whole report of the panic."""
+    lines = console.tail(_REPORT_LINES).splitlines()
+    first = max(0, len(lines) - _LINES)
+    begin = next((number for number, line in enumerate(lines) if _PANIC.search(line)), first)
+    return "\n".join(lines[min(begin, first) :])
+
+
 def evidence_of(running: Running, command: str, directory: Path) -> Evidence:
     files = tuple(path for name in ("console.log", "qemu.log", "qmp.log") if (path := directory / name).exists())
     return Evidence(
-        console=running.console.tail(), stderr=running.stderr()[-4000:], command=command,
+        console=console_end(running.console), stderr=running.stderr()[-4000:], command=command,
         qemu_status=running.process.status, guest_status=running.report.status, files=files,
     )  # fmt: skip
 

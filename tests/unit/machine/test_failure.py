@@ -1,0 +1,38 @@
+"""What of the console goes into an error."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from rumpel.machine.console import Console
+from rumpel.machine.failure import console_end
+
+
+def console_of(*lines: str) -> Console:
+    console = Console(threading.Condition(threading.RLock()))
+    console.feed("".join(f"{line}\n" for line in lines).encode())
+    return console
+
+
+def numbered(first: int, end: int) -> list[str]:
+    return [f"line {number}" for number in range(first, end)]
+
+
+def test_the_end_of_the_console_is_thirty_lines() -> None:
+    assert console_end(console_of(*numbered(0, 100))).splitlines() == numbered(70, 100)
+
+
+@pytest.mark.parametrize("report", [29, 50, 110])
+def test_a_long_report_of_a_panic_is_shown_whole(report: int) -> None:
+    panic = "[    1.5] Kernel panic - not syncing: sysrq triggered crash"
+    lines = console_end(console_of(*numbered(0, 50), panic, *numbered(50, 50 + report))).splitlines()
+    assert lines[0] == panic
+    assert len(lines) == report + 1
+
+
+def test_before_a_short_report_of_a_panic_come_the_lines_that_led_to_it() -> None:
+    panic = "Kernel panic - not syncing: VFS: Unable to mount root fs"
+    lines = console_end(console_of(*numbered(0, 50), panic, "end")).splitlines()
+    assert lines == [*numbered(22, 50), panic, "end"]
