@@ -1,6 +1,6 @@
 /*
  * The part `jit`: programs that make code at run time in memory that is writable and executable. Even then no page is
- * both at once (vm.c).
+ * both at once (vm_pages.c).
  */
 #include "nano/init.h"
 #include "nano/vm.h"

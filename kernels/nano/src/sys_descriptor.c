@@ -6,10 +6,10 @@
 #include "nano/file.h"
 #include "nano/heap.h"
 #include "nano/page.h"
+#include "nano/place.h"
 #include "nano/process.h"
 #include "nano/signal.h"
 #include "nano/syscall.h"
-#include "nano/vfs.h"
 
 #define FIONREAD 0x541b
 #define FIONBIO 0x5421
@@ -189,22 +189,11 @@ static int64_t sys_ftruncate(const uint64_t *a) {
 }
 SYSCALL(77, ftruncate, sys_ftruncate, file);
 
-/* The node that a path names, with a reference. */
-static int node_from_user(uintptr_t address, struct node **node) {
-    char *path;
-    int64_t length = path_from_user(address, &path);
-    if (length < 0)
-        return (int)length;
-    int status = vfs_lookup(NULL, path, 0, node, NULL);
-    kfree(path);
-    return status;
-}
-
 static int64_t sys_truncate(const uint64_t *a) {
     struct node *node;
     if ((int64_t)a[1] < 0)
         return -EINVAL;
-    int status = node_from_user(a[0], &node);
+    int status = place_lookup(AT_FDCWD, a[0], 0, &node);
     if (status != 0)
         return status;
     status = vfs_truncate(node, a[1]);
@@ -237,7 +226,7 @@ SYSCALL(285, fallocate, sys_fallocate, file);
 
 static int64_t sys_chmod(const uint64_t *a) {
     struct node *node;
-    int status = node_from_user(a[0], &node);
+    int status = place_lookup(AT_FDCWD, a[0], 0, &node);
     if (status != 0)
         return status;
     status = node->filesystem->read_only ? -EROFS : 0;
@@ -346,7 +335,7 @@ static int64_t put_statfs(const struct node *node, uintptr_t to) {
 
 static int64_t sys_statfs(const uint64_t *a) {
     struct node *node;
-    int64_t status = node_from_user(a[0], &node);
+    int64_t status = place_lookup(AT_FDCWD, a[0], 0, &node);
     if (status != 0)
         return status;
     status = put_statfs(node, a[1]);
@@ -371,7 +360,7 @@ static int64_t sys_utimensat(const uint64_t *a) {
     if (a[2] && copy_from_user(times, a[2], sizeof times) != 0)
         return -EFAULT;
     if (a[1]) {
-        status = node_from_user(a[1], &node);
+        status = place_lookup(AT_FDCWD, a[1], 0, &node);
     } else {
         struct file *file = fd_get(a[0]);
         if (!file)

@@ -7,6 +7,7 @@
 #include "nano/heap.h"
 #include "nano/init.h"
 #include "nano/process.h"
+#include "nano/vfs_tree.h"
 
 #define MAX_LINKS 40
 
@@ -45,7 +46,7 @@ void node_attach(struct node *directory, struct node *child) {
         directory->links++;
 }
 
-static void detach(struct node *child) {
+void node_detach(struct node *child) {
     struct node **at = &child->parent->children;
     while (*at != child)
         at = &(*at)->next;
@@ -75,10 +76,6 @@ struct node *node_child(struct node *directory, const char *name, size_t length)
     return NULL;
 }
 
-static bool is_directory(const struct node *node) {
-    return (node->mode & S_IFMT) == S_IFDIR;
-}
-
 static struct node *cross_mounts(struct node *node) {
     while (node->mounted)
         node = node->mounted;
@@ -89,8 +86,7 @@ static struct node *parent_of(struct node *node) {
     return node->parent ? node->parent : node;
 }
 
-/* One step: the child of that name, looked up in memory and then by the filesystem. No new reference. */
-static int step(struct node *directory, const char *name, size_t length, struct node **found) {
+int vfs_step(struct node *directory, const char *name, size_t length, struct node **found) {
     if (length == 1 && name[0] == '.') {
         *found = directory;
         return 0;
@@ -131,7 +127,7 @@ static int walk(struct node *base, const char *path, unsigned flags, struct node
         bool is_last = !*rest;
         if (length == 0)
             break;
-        if (!is_directory(at))
+        if (!node_is_directory(at))
             return -ENOTDIR;
         if (is_last && flags & LOOKUP_PARENT) {
             if (length > NAME_MAX)
@@ -142,7 +138,7 @@ static int walk(struct node *base, const char *path, unsigned flags, struct node
             return 0;
         }
         struct node *next;
-        int status = step(at, path, length, &next);
+        int status = vfs_step(at, path, length, &next);
         if (status != 0)
             return status;
         bool slash_after = path[length] == '/';
@@ -159,14 +155,14 @@ static int walk(struct node *base, const char *path, unsigned flags, struct node
             /* Only a directory on a disk makes the next step block, and those are never removed. */
             node_put(target);
         }
-        if (slash_after && !is_directory(next))
+        if (slash_after && !node_is_directory(next))
             return -ENOTDIR;
         at = next;
         path = rest;
     }
     if (flags & LOOKUP_PARENT)
         return -EEXIST; /* the root has no last name */
-    if (flags & LOOKUP_DIRECTORY && !is_directory(at))
+    if (flags & LOOKUP_DIRECTORY && !node_is_directory(at))
         return -ENOTDIR;
     *found = node_get(at);
     return 0;
@@ -196,258 +192,6 @@ int64_t vfs_path(struct node *node, char *buffer, size_t size) {
         buffer[--at] = '/';
     memmove(buffer, buffer + at, size - at);
     return (int64_t)(size - at - 1);
-}
-
-static int create_child(struct node *directory, const char *name, uint32_t mode, struct node **created) {
-    if (directory->removed)
-        return -ENOENT;
-    if (!directory->ops->create)
-        return -EROFS;
-    struct node *child = node_create(directory->filesystem, directory->ops, name, strlen(name), mode);
-    if (!child)
-        return -ENOMEM;
-    child->modified = child->changed = child->accessed = vfs_now();
-    child->complete = true;
-    int status = directory->ops->create(directory, child);
-    if (status != 0) {
-        node_put(child);
-        return status;
-    }
-    node_attach(directory, child);
-    directory->modified = directory->changed = child->modified;
-    *created = child;
-    return 0;
-}
-
-int vfs_make(struct node *base, const char *path, uint32_t mode, const char *target) {
-    char name[NAME_MAX + 1];
-    struct node *directory, *child;
-    int status = vfs_lookup(base, path, LOOKUP_PARENT, &directory, name);
-    if (status != 0)
-        return status;
-    status = step(directory, name, strlen(name), &child);
-    if (status == 0) {
-        status = -EEXIST;
-    } else if (status == -ENOENT) {
-        char *copy = target ? kstrdup(target) : NULL;
-        status = target && !copy ? -ENOMEM : create_child(directory, name, mode, &child);
-        if (status == 0 && copy) {
-            child->data = copy;
-            child->size = strlen(copy);
-        } else if (status != 0) {
-            kfree(copy);
-        }
-    }
-    node_put(directory);
-    return status;
-}
-
-int vfs_remove(struct node *base, const char *path, bool directory_wanted) {
-    char name[NAME_MAX + 1];
-    struct node *directory, *child;
-    int status = vfs_lookup(base, path, LOOKUP_PARENT, &directory, name);
-    if (status == -EEXIST)
-        return directory_wanted ? -EBUSY : -EISDIR;
-    if (status != 0)
-        return status;
-    size_t length = strlen(name);
-    if (strcmp(name, ".") == 0)
-        status = directory_wanted ? -EINVAL : -EISDIR;
-    else if (strcmp(name, "..") == 0)
-        status = directory_wanted ? -ENOTEMPTY : -EISDIR;
-    else
-        status = step(directory, name, length, &child);
-    if (status != 0)
-        goto out;
-    status = child->parent != directory              ? -EBUSY
-             : directory_wanted && !is_directory(child)  ? -ENOTDIR
-             : !directory_wanted && is_directory(child)  ? -EISDIR
-             : !directory->ops->remove               ? -EROFS
-             : is_directory(child) && child->children ? -ENOTEMPTY
-                                                     : directory->ops->remove(directory, child);
-    if (status != 0)
-        goto out;
-    detach(child);
-    child->removed = true;
-    child->links = 0;
-    directory->modified = directory->changed = vfs_now();
-    node_put(child);
-out:
-    node_put(directory);
-    return status;
-}
-
-static bool is_below(const struct node *node, const struct node *above) {
-    for (; node; node = node->parent)
-        if (node == above)
-            return true;
-    return false;
-}
-
-int vfs_rename(struct node *old_base, const char *old_path, struct node *new_base, const char *new_path, bool no_replace) {
-    char old_name[NAME_MAX + 1], new_name[NAME_MAX + 1];
-    struct node *from = NULL, *to = NULL, *child = NULL, *target = NULL;
-    int status = vfs_lookup(old_base, old_path, LOOKUP_PARENT, &from, old_name);
-    if (status == 0)
-        status = vfs_lookup(new_base, new_path, LOOKUP_PARENT, &to, new_name);
-    if (status == -EEXIST)
-        status = -EBUSY;
-    if (status == 0)
-        status = step(from, old_name, strlen(old_name), &child);
-    if (status != 0)
-        goto out;
-    node_get(child);
-    status = step(to, new_name, strlen(new_name), &target);
-    if (status != 0 && status != -ENOENT)
-        goto out;
-    status = 0;
-    if (child->parent != from)
-        status = -EBUSY;
-    else if (from->filesystem != to->filesystem)
-        status = -EXDEV;
-    else if (!from->ops->rename)
-        status = -EROFS;
-    else if (is_below(to, child))
-        status = -EINVAL;
-    else if (target == child)
-        goto out;
-    else if (target && no_replace)
-        status = -EEXIST;
-    else if (target && is_directory(target) && !is_directory(child))
-        status = -EISDIR;
-    else if (target && !is_directory(target) && is_directory(child))
-        status = -ENOTDIR;
-    else if (target && target->children)
-        status = -ENOTEMPTY;
-    if (status != 0)
-        goto out;
-    char *name = kstrdup(new_name);
-    status = name ? from->ops->rename(child, to, new_name) : -ENOMEM;
-    if (status != 0) {
-        kfree(name);
-        goto out;
-    }
-    if (target) {
-        detach(target);
-        target->removed = true;
-        target->links = 0;
-        node_put(target);
-    }
-    detach(child);
-    kfree(child->name);
-    child->name = name;
-    node_attach(to, child);
-    child->changed = from->modified = to->modified = vfs_now();
-out:
-    if (child)
-        node_put(child);
-    if (from)
-        node_put(from);
-    if (to)
-        node_put(to);
-    return status;
-}
-
-int vfs_truncate(struct node *node, uint64_t size) {
-    if (is_directory(node))
-        return -EISDIR;
-    if ((node->mode & S_IFMT) != S_IFREG || size > INT64_MAX)
-        return -EINVAL;
-    if (!node->ops->truncate)
-        return -EROFS;
-    int status = node->ops->truncate(node, size);
-    if (status == 0)
-        node->modified = node->changed = vfs_now();
-    return status;
-}
-
-static int open_node(struct node *node, unsigned flags, struct file **opened) {
-    bool writes = (flags & O_ACCMODE) != O_RDONLY;
-    if ((node->mode & S_IFMT) == S_IFLNK && !(flags & O_PATH))
-        return -ELOOP;
-    if (flags & O_DIRECTORY && !is_directory(node))
-        return -ENOTDIR;
-    if (is_directory(node) && writes && !(flags & O_PATH))
-        return -EISDIR;
-    bool regular = (node->mode & S_IFMT) == S_IFREG;
-    if (regular && writes && !node->ops->write && !node->ops->file_ops)
-        return node->filesystem->read_only ? -EROFS : -EACCES;
-    if (regular && flags & O_TRUNC && writes && !node->ops->file_ops) {
-        int status = vfs_truncate(node, 0);
-        if (status != 0)
-            return status;
-    }
-    const struct file_ops *ops = is_directory(node) ? &directory_file_ops : node->ops->file_ops ? node->ops->file_ops : &node_file_ops;
-    struct file *file = file_create(ops, flags & ~(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC), NULL);
-    if (!file)
-        return -ENOMEM;
-    file->node = node_get(node);
-    int status = node->ops->open && !(flags & O_PATH) ? node->ops->open(node, file) : 0;
-    if (status != 0) {
-        file_put(file);
-        return status;
-    }
-    *opened = file;
-    return 0;
-}
-
-static int open_temporary(struct node *directory, unsigned flags, uint32_t mode, struct file **opened) {
-    if (!is_directory(directory))
-        return -ENOTDIR;
-    if ((flags & O_ACCMODE) == O_RDONLY)
-        return -EINVAL;
-    if (!directory->ops->create)
-        return -EOPNOTSUPP;
-    struct node *node = node_create(directory->filesystem, directory->ops, "#tmpfile", 8, S_IFREG | (mode & 07777));
-    if (!node)
-        return -ENOMEM;
-    node->removed = true;
-    node->links = 0;
-    node->modified = node->changed = node->accessed = vfs_now();
-    int status = open_node(node, flags & ~O_DIRECTORY, opened);
-    node_put(node);
-    return status;
-}
-
-int vfs_open(struct node *base, const char *path, unsigned flags, uint32_t mode, struct file **opened) {
-    struct node *node = NULL;
-    int status;
-    unsigned lookup = flags & O_NOFOLLOW || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL) ? LOOKUP_NOFOLLOW : 0;
-    if ((flags & O_TMPFILE) == O_TMPFILE) {
-        status = vfs_lookup(base, path, 0, &node, NULL);
-        if (status == 0) {
-            status = open_temporary(node, flags, mode & ~process.umask, opened);
-            node_put(node);
-        }
-        return status;
-    }
-    status = vfs_lookup(base, path, lookup, &node, NULL);
-    if (status == -ENOENT && flags & O_CREAT) {
-        char name[NAME_MAX + 1];
-        struct node *directory;
-        size_t length = strlen(path);
-        status = vfs_lookup(base, path, LOOKUP_PARENT, &directory, name);
-        if (status != 0)
-            return status;
-        if (length && path[length - 1] == '/')
-            status = -EISDIR;
-        else
-            status = create_child(directory, name, S_IFREG | (mode & 07777 & ~process.umask), &node);
-        node_put(directory);
-        if (status != 0)
-            return status;
-        node_get(node);
-        flags &= ~O_TRUNC;
-    } else if (status == 0 && (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
-        status = -EEXIST;
-    } else if (status == 0 && flags & O_CREAT && is_directory(node)) {
-        status = -EISDIR;
-    }
-    if (status == 0)
-        status = open_node(node, flags, opened);
-    if (node)
-        node_put(node);
-    return status;
 }
 
 int vfs_mkdir_path(const char *path) {

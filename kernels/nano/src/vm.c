@@ -1,30 +1,23 @@
 #include "nano/vm.h"
 
-#include "hal/kernel.h"
 #include "hal/string.h"
 #include "nano/errno.h"
 #include "nano/heap.h"
 #include "nano/page.h"
-#include "nano/program.h"
 #include "nano/random.h"
-#include "nano/thread.h"
 #include "nano/vfs.h"
+#include "nano/vm_pages.h"
 
 #define MREMAP_MAYMOVE 1u
 #define MREMAP_FIXED 2u
-#define FAULT_AROUND 16 /* pages of a file that one fault maps, where they cost nothing */
-
-#define SHORT_OF_MEMORY 32 /* free pages: enough for the page tables and the copy that one fault may need */
 
 bool vm_write_and_execute;
-void (*vm_reclaim)(void);
 
 /* Areas in ascending order, never overlapping. */
 static struct vma **areas;
 static size_t area_count, area_room;
 static uintptr_t mmap_top, stack_top, program_base;
 static uintptr_t break_start, break_end;
-static size_t resident;
 
 void vm_init(void) {
     /* 28 bits of pages for the stack and for mmap below it, 28 for the program; all far from each other. */
@@ -39,10 +32,6 @@ uintptr_t vm_program_base(void) {
 
 uintptr_t vm_stack_top(void) {
     return stack_top;
-}
-
-size_t vm_resident_pages(void) {
-    return resident;
 }
 
 size_t vm_total_pages(void) {
@@ -160,32 +149,6 @@ static void merge(uintptr_t start, uintptr_t end) {
     }
 }
 
-/* Frames to free once the TLB is flushed are chained through their own first words. */
-struct gone {
-    struct gone *next;
-};
-
-static void page_gone(void *context, uintptr_t address, hal_phys_t page, unsigned flags) {
-    (void)address;
-    struct gone **list = context;
-    resident--;
-    if (flags & HAL_USER_OWNED) {
-        struct gone *item = hal_phys_to_virt(page);
-        item->next = *list;
-        *list = item;
-    }
-}
-
-static void drop_pages(uintptr_t start, uintptr_t end) {
-    struct gone *list = NULL;
-    hal_user_unmap(start, end, page_gone, &list);
-    while (list) {
-        struct gone *next = list->next;
-        page_free(list, 0);
-        list = next;
-    }
-}
-
 static bool valid_range(uintptr_t address, size_t length, uintptr_t *end) {
     if (address & HAL_PAGE_MASK || length == 0 || length > HAL_USER_END)
         return false;
@@ -206,7 +169,7 @@ int vm_unmap(uintptr_t address, size_t length) {
     if (isolate(address, end) != 0)
         return -ENOMEM;
     index = index_after(address);
-    drop_pages(address, end);
+    vm_drop_pages(address, end);
     while (index < area_count && areas[index]->start < end)
         erase(index);
     return 0;
@@ -278,24 +241,6 @@ int64_t vm_map(uintptr_t address, size_t length, unsigned protection, unsigned f
     return (int64_t)address;
 }
 
-/*
- * The rights of a page. Where an area is writable and executable (only with the part `jit`), a page has one of the two
- * rights at a time: the fault of the other exchanges them.
- */
-static unsigned flags_for(const struct vma *area, unsigned old, bool execute) {
-    unsigned flags = old & HAL_USER_OWNED;
-    if (area->protection & (PROT_READ | PROT_WRITE | PROT_EXEC))
-        flags |= HAL_USER_READ;
-    if (area->protection & PROT_EXEC)
-        flags |= HAL_USER_EXECUTE;
-    /* A page that belongs to a file is written to only by a shared mapping; a private one gets its copy at the fault. */
-    if ((area->protection & PROT_WRITE) && ((old & HAL_USER_OWNED) || area->shared))
-        flags |= HAL_USER_WRITE;
-    if ((flags & HAL_USER_WRITE) && (flags & HAL_USER_EXECUTE))
-        flags &= ~(unsigned)(execute ? HAL_USER_WRITE : HAL_USER_EXECUTE);
-    return flags;
-}
-
 int vm_protect(uintptr_t address, size_t length, unsigned protection) {
     uintptr_t end;
     if (address & HAL_PAGE_MASK)
@@ -318,7 +263,7 @@ int vm_protect(uintptr_t address, size_t length, unsigned protection) {
             hal_phys_t frame;
             unsigned old;
             if (hal_user_lookup(at, &frame, &old))
-                hal_user_protect(at, flags_for(area, old, old & HAL_USER_EXECUTE));
+                hal_user_protect(at, vm_page_rights(area, old, old & HAL_USER_EXECUTE));
         }
     }
     merge(address, end);
@@ -331,7 +276,7 @@ int vm_discard(uintptr_t address, size_t length) {
         return 0;
     if (!valid_range(address, length, &end))
         return -EINVAL;
-    drop_pages(address, end);
+    vm_drop_pages(address, end);
     return vm_covered(address, end - address) ? 0 : -ENOMEM;
 }
 
@@ -392,161 +337,4 @@ uintptr_t vm_break(uintptr_t wish) {
     }
     break_end = wish;
     return break_end;
-}
-
-void vm_cut_node(const struct node *node, uint64_t from) {
-    for (size_t i = 0; i < area_count; i++) {
-        struct vma *area = areas[i];
-        uint64_t pages = (area->end - area->start) / PAGE_SIZE;
-        if (area->node != node || area->page + pages <= from)
-            continue;
-        uint64_t first = from > area->page ? from - area->page : 0;
-        for (uintptr_t at = area->start + first * PAGE_SIZE; at < area->end; at += PAGE_SIZE) {
-            hal_phys_t frame;
-            unsigned flags;
-            /* Private copies stay the program's. */
-            if (hal_user_lookup(at, &frame, &flags) && !(flags & HAL_USER_OWNED))
-                drop_pages(at, at + PAGE_SIZE);
-        }
-    }
-}
-
-/* Where the page of a node would be in an area; 0: not in this one. */
-static uintptr_t place_of(const struct vma *area, const struct node *node, uint64_t page) {
-    if (area->node != node || page < area->page || page - area->page >= (area->end - area->start) / PAGE_SIZE)
-        return 0;
-    return area->start + (page - area->page) * PAGE_SIZE;
-}
-
-static bool is_lent(uintptr_t address) {
-    hal_phys_t frame;
-    unsigned flags;
-    return address && hal_user_lookup(address, &frame, &flags) && !(flags & HAL_USER_OWNED);
-}
-
-bool vm_maps_page(const struct node *node, uint64_t page) {
-    for (size_t i = 0; i < area_count; i++)
-        if (is_lent(place_of(areas[i], node, page)))
-            return true;
-    return false;
-}
-
-void vm_forget_page(const struct node *node, uint64_t page) {
-    for (size_t i = 0; i < area_count; i++) {
-        uintptr_t address = place_of(areas[i], node, page);
-        if (is_lent(address))
-            drop_pages(address, address + PAGE_SIZE);
-    }
-}
-
-static HAL_NORETURN void out_of_memory(void) {
-    program_killed(9, "The program has used up the machine's memory");
-}
-
-static int map_page(const struct vma *area, uintptr_t address, void *page, bool owned) {
-    int status = hal_user_map(address, hal_virt_to_phys(page), flags_for(area, owned ? HAL_USER_OWNED : 0, false));
-    if (status == 0)
-        resident++;
-    return status;
-}
-
-/* A read fault maps its neighbours too where the filesystem has their pages to lend: they cost no memory and save faults. */
-static void fault_around(const struct vma *area, uintptr_t address) {
-    uintptr_t start = address & ~(uintptr_t)(FAULT_AROUND * PAGE_SIZE - 1), end = start + FAULT_AROUND * PAGE_SIZE;
-    start = start < area->start ? area->start : start;
-    end = end > area->end ? area->end : end;
-    for (uintptr_t at = start; at < end; at += PAGE_SIZE) {
-        hal_phys_t frame;
-        unsigned flags;
-        if (hal_user_lookup(at, &frame, &flags))
-            continue;
-        void *page = area->node->ops->resident(area->node, area->page + (at - area->start) / PAGE_SIZE);
-        if (page && map_page(area, at, page, false) != 0)
-            return;
-    }
-}
-
-/* The area of a fault after the filesystem was asked, which may have blocked: NULL where it is another one now. */
-static const struct vma *same_area(uintptr_t address, const struct node *node, uint64_t index, bool write) {
-    const struct vma *area = vm_find(address);
-    bool same = area && area->node == node && area->page + (address - area->start) / PAGE_SIZE == index;
-    return same && (!write || area->protection & PROT_WRITE) ? area : NULL;
-}
-
-static bool fault_file(const struct vma *area, uintptr_t address, bool write) {
-    uint64_t index = area->page + (address - area->start) / PAGE_SIZE;
-    struct node *node = area->node;
-    if (index * PAGE_SIZE >= node->size)
-        return false; /* SIGBUS: beyond the end of the file */
-    void *page;
-    bool borrowed;
-    node_get(node);
-    int status = node->ops->page(node, index, write && area->shared, &page, &borrowed);
-    area = same_area(address, node, index, write);
-    node_put(node);
-    if (status == -ENOMEM)
-        out_of_memory();
-    if (status != 0)
-        return false;
-    if (!area) {
-        if (!borrowed)
-            page_free(page, 0);
-        return true; /* the access is made again and meets what is there now */
-    }
-    if (borrowed && write && !area->shared) {
-        void *copy = page_alloc(0);
-        if (!copy)
-            out_of_memory();
-        memcpy(copy, page, PAGE_SIZE);
-        page = copy;
-        borrowed = false;
-    }
-    status = map_page(area, address, page, !borrowed);
-    if (status != 0) {
-        if (!borrowed)
-            page_free(page, 0);
-        if (status == -ENOMEM)
-            out_of_memory();
-        return status == -EBUSY;
-    }
-    if (borrowed && !write && node->ops->resident)
-        fault_around(area, address);
-    return true;
-}
-
-/* A write to a page that is there, read-only: a private mapping gets its own copy. */
-static bool copy_on_write(const struct vma *area, uintptr_t address, hal_phys_t frame, unsigned flags) {
-    if ((flags & HAL_USER_OWNED) || area->shared)
-        return hal_user_protect(address, flags_for(area, flags, false)) == 0;
-    void *copy = page_alloc(0);
-    if (!copy)
-        out_of_memory();
-    memcpy(copy, hal_phys_to_virt(frame), PAGE_SIZE);
-    drop_pages(address, address + PAGE_SIZE);
-    if (map_page(area, address, copy, true) != 0)
-        out_of_memory();
-    return true;
-}
-
-bool kernel_page_fault(uintptr_t address, bool write, bool execute) {
-    if (vm_reclaim && page_available() < SHORT_OF_MEMORY)
-        vm_reclaim();
-    const struct vma *area = vm_find(address);
-    if (!area || (write && !(area->protection & PROT_WRITE)) || (execute && !(area->protection & PROT_EXEC)) ||
-        !(area->protection & (PROT_READ | PROT_WRITE | PROT_EXEC)))
-        return false;
-    address &= ~HAL_PAGE_MASK;
-    hal_phys_t frame;
-    unsigned flags;
-    if (hal_user_lookup(address, &frame, &flags)) {
-        if (write && !(flags & HAL_USER_WRITE))
-            return copy_on_write(area, address, frame, flags);
-        return hal_user_protect(address, flags_for(area, flags, execute)) == 0;
-    }
-    if (area->node)
-        return fault_file(area, address, write);
-    void *page = page_alloc_zeroed();
-    if (!page || map_page(area, address, page, true) != 0)
-        out_of_memory();
-    return true;
 }

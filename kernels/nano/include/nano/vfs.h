@@ -101,9 +101,6 @@ int64_t node_read_kernel(struct node *node, void *to, size_t size, uint64_t offs
 int64_t vfs_now(void);
 extern const struct file_ops node_file_ops, directory_file_ops;
 
-/* A path argument: its length, and in *path a copy that the caller frees; or -EFAULT, -ENAMETOOLONG, -ENOMEM. */
-int64_t path_from_user(uintptr_t address, char **path);
-
 /* ramfs.c: trees in memory. */
 struct node *tmpfs_create_root(const char *name);
 extern const struct node_ops tmpfs_ops;
