@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from rumpel.errors import ModelError, Problem, ResolveError, UsageError
 from rumpel.model import parts
-from rumpel.model.lock import Lock, LockEntry
+from rumpel.model.lock import Lock
 from rumpel.model.names import quoted, suggestion
 from rumpel.model.project import Project
 from rumpel.model.size import size_text
@@ -16,6 +15,7 @@ from rumpel.resolve.linking import Linked, link
 from rumpel.resolve.modalias import overlap
 from rumpel.resolve.needs import Need, Needs, needs_of
 from rumpel.resolve.network import network_problem
+from rumpel.resolve.pins import Uses, pinned_sources
 from rumpel.resolve.plan import (
     PLAN_SCHEMA,
     CBuild,
@@ -35,7 +35,6 @@ from rumpel.resolve.plan import (
     Reason,
     Settings,
     Source,
-    SourceFile,
     Volume,
 )
 from rumpel.resolve.root import choose_root
@@ -395,39 +394,11 @@ class _Resolution:
         return Ready(kind=spec.kind, console=spec.console, port=spec.port, path=spec.path, timeout=float(spec.timeout))
 
     def _sources(self) -> tuple[Source, ...]:
-        specs: dict[str, tuple[str, parts.SourceSpec]] = {}
-        users: list[tuple[str, tuple[parts.SourceSpec, ...]]] = [
+        users: list[Uses] = [
             (f"kernel '{self.kernel.name}'", self._kernel_sources()),
             *((f"component '{part.name}'", part.sources) for part in self.linked.all),
         ]
-        for user, sources in users:
-            for spec in sources:
-                first_user, first = specs.setdefault(spec.name, (user, spec))
-                if not spec.same_as(first):
-                    raise ResolveError(
-                        f"{spec.location}: the source '{spec.name}' of {user} is something else in {first_user}.",
-                        hint="Give one of them another name.",
-                    )
-        self._check_pins([(user, spec) for _, (user, spec) in sorted(specs.items())])
-        return tuple(_source(entry) for name in sorted(specs) if (entry := self.lock.get(name)) is not None)
-
-    def _check_pins(self, specs: list[tuple[str, parts.SourceSpec]]) -> None:
-        wrong = []
-        names = []
-        for user, spec in specs:
-            entry = self.lock.get(spec.name)
-            if entry is None:
-                wrong.append(f"{spec.location}: the source '{spec.name}' of {user} is not in the lock file.")
-                names.append(spec.name)
-            elif not _pins(entry, spec):
-                wrong.append(
-                    f"{spec.location}: the source '{spec.name}' of {user} is {spec.kind} '{spec.package}', but the "
-                    f"lock file pins {entry.kind} '{entry.package}'."
-                )
-                names.append(spec.name)
-        if wrong:
-            commands = [f"`rumpel lock --update {name}`" for name in names]
-            raise ResolveError("\n".join(wrong), hint=f"Run {' and '.join(commands)}.")
+        return pinned_sources(users, self.lock)
 
     def _reasons(self) -> tuple[Reason, ...]:
         by = f"composition/{self.composition.name}"
@@ -454,28 +425,6 @@ def _chosen(kind: str, name: str, composition: str, override: str | None) -> Rea
     if override is None:
         return Reason(part=f"{kind}/{name}", by=composition, because="the composition names it")
     return Reason(part=f"{kind}/{name}", by=f"override/{kind}", because="it was asked for in its place")
-
-
-def _pins(entry: LockEntry, spec: parts.SourceSpec) -> bool:
-    """Whether a lock entry is of the thing that the part names."""
-    if entry.kind != spec.kind or (spec.release and entry.release != spec.release):
-        return False
-    if spec.version and entry.version != spec.version and not entry.version.startswith(f"{spec.version}."):
-        return False
-    if spec.follow:
-        return entry.follow == spec.follow and fnmatchcase(entry.package, spec.follow)
-    return entry.package == spec.package and not entry.follow
-
-
-def _source(entry: LockEntry) -> Source:
-    return Source(
-        name=entry.name,
-        kind=entry.kind,
-        package=entry.package,
-        version=entry.version,
-        files=tuple(SourceFile(name=file.name, sha256=file.sha256, size=file.size) for file in entry.files),
-        pinned_version=entry.pinned_version or None,
-    )
 
 
 def _c_build(spec: parts.CSpec) -> CBuild:
