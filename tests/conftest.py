@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pytest
 from rumpel.places import cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A shell without job control starts what it puts into the background with SIGINT ignored (POSIX, XCU 2.11), and that
+# is inherited: tests that interrupt their children would wait for ever. A handler of ours is the default in theirs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
