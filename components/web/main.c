@@ -1,8 +1,10 @@
 /* The web server program: settings, the listening socket, one loop, the end. See web/handler.h. */
+#define _GNU_SOURCE 1 /* ppoll */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,12 +24,24 @@ static void ask_to_stop(int number) {
     stop_asked = 1;
 }
 
+/* The signals that stop the server are taken only while it waits (waiting_mask): sendfile() that a signal interrupts
+ * returns a short count although the socket takes more, and libmicrohttpd then waits for an event that never comes. */
+static sigset_t waiting_mask;
+
 static void set_signals(void) {
     struct sigaction action = {.sa_handler = ask_to_stop};
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
+
+    sigset_t stopping;
+    sigemptyset(&stopping);
+    sigaddset(&stopping, SIGTERM);
+    sigaddset(&stopping, SIGINT);
+    sigprocmask(SIG_BLOCK, &stopping, &waiting_mask);
+    sigdelset(&waiting_mask, SIGTERM);
+    sigdelset(&waiting_mask, SIGINT);
 }
 
 /* One descriptor for each connection, and some for files. Where the limit cannot be raised there are fewer connections.
@@ -93,7 +107,7 @@ static size_t leave_encoded(void *context, struct MHD_Connection *connection, ch
 }
 
 static struct MHD_Daemon *start(int fd, unsigned connections) {
-    /* No thread, no eventfd: the loop below calls epoll_wait through MHD_run_wait. */
+    /* No thread, no eventfd: the loop below waits for the epoll descriptor and calls MHD_run. */
     return MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, request_access, NULL,                                //
                             MHD_OPTION_LISTEN_SOCKET, fd,                                                      //
                             MHD_OPTION_CONNECTION_LIMIT, connections,                                          //
@@ -104,6 +118,17 @@ static struct MHD_Daemon *start(int fd, unsigned connections) {
                             MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,                                              //
                             MHD_OPTION_STRICT_FOR_CLIENT, 1,                                                   //
                             MHD_OPTION_END);
+}
+
+/* Does what is to be done now, or waits for it for at most `most` milliseconds. */
+static void step(struct MHD_Daemon *daemon, int64_t most) {
+    MHD_UNSIGNED_LONG_LONG own;
+    if (MHD_get_timeout(daemon, &own) == MHD_YES && own < (uint64_t)most)
+        most = (int64_t)own;
+    struct pollfd events = {.fd = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd, .events = POLLIN};
+    struct timespec wait = {.tv_sec = most / 1000, .tv_nsec = most % 1000 * 1000000};
+    ppoll(&events, 1, &wait, &waiting_mask);
+    MHD_run(daemon);
 }
 
 /* Serves until `end` (web_now(); 0: until a signal). When stopping, ends as soon as no request is under way. */
@@ -119,11 +144,10 @@ static void serve(struct MHD_Daemon *daemon, int64_t end) {
         }
         if (end != 0 && (peer_close_idle() == 0 || now >= end))
             return;
-        /* A signal that comes between the check above and the wait is seen at the next tick. */
         int64_t wait = next_sweep - now;
         if (end != 0 && wait > 50)
             wait = 50;
-        MHD_run_wait(daemon, (int32_t)wait);
+        step(daemon, wait);
     }
 }
 
