@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from filelock import FileLock
 
 from rumpel.build.api import build
 from rumpel.places import trees_dir
@@ -100,13 +101,14 @@ def sanitized_objects(
 def sanitized_program(composition: str) -> Path:
     """The same program for the host's C library, under AddressSanitizer and UndefinedBehaviorSanitizer."""
     folder = ROOT / "build/host" / composition
-    objects = sanitized_objects(composition, "gcc", (), folder)
-    program = folder / "web"
-    subprocess.run(
-        ["gcc", "-fsanitize=address,undefined", "-pie", "-o", str(program), *map(str, objects), "-lm"],
-        check=True,
-        timeout=300,
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    program, linked = folder / "web", folder / "web.linked"
+    with FileLock(folder / "lock"):  # several workers want it, and may run it already
+        objects = sanitized_objects(composition, "gcc", (), folder)
+        if not program.exists() or program.stat().st_mtime < max(path.stat().st_mtime for path in objects):
+            words = ["gcc", "-fsanitize=address,undefined", "-pie", "-o", str(linked), *map(str, objects), "-lm"]
+            subprocess.run(words, check=True, timeout=300)
+            linked.replace(program)
     return program
 
 

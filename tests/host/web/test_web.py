@@ -202,6 +202,31 @@ def test_sigterm_lets_a_reply_under_way_finish(start: Start, web_program: Path, 
     assert web.process.wait(10) == 0
 
 
+def test_signals_that_interrupt_a_reply_do_not_stall_it(start: Start, web_program: Path, site: Path) -> None:
+    whole = (site / "large.bin").read_bytes() * 40
+    (site / "huge.bin").write_bytes(whole)
+    for _ in range(8):
+        web = start(web_program, WEB_ROOT=str(site), STOP_TIMEOUT="60", REQUEST_TIMEOUT="60")
+        arrived = threading.Event()
+
+        def storm(web: Server = web, arrived: threading.Event = arrived) -> None:
+            while not arrived.wait(0.0001) and web.process.poll() is None:
+                web.process.send_signal(signal.SIGTERM)
+
+        with web.connect() as reader:
+            reader.sendall(b"GET /huge.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            data = reader.recv(1000)
+            signals = threading.Thread(target=storm)
+            signals.start()
+            try:
+                data += read_all(reader)
+            finally:
+                arrived.set()
+                signals.join()
+        assert data.endswith(whole)
+        assert web.process.wait(20) == 0
+
+
 def test_a_client_that_goes_away_harms_nobody(web: Server) -> None:
     for _ in range(20):
         with web.connect() as connection:
