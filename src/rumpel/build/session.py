@@ -75,6 +75,12 @@ class Session:
         """Where built pieces are kept for all builds of this machine."""
         return literal(places.build_cache_dir())
 
+    @property
+    def signatures(self) -> str:
+        """Where SCons keeps what everything was built from. SCons takes a relative path from the folder of SConstruct,
+        which is Rumpel's own: projects would read and replace each other's."""
+        return literal(self.root / "build/.signatures")
+
     @staticmethod
     def toolpath(root: Path) -> str:
         """Where SCons finds `rumpel_tool`; `root` is Rumpel's own folder, without the code where it is installed."""
