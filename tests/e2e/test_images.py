@@ -16,9 +16,9 @@ from rumpel.places import store_dir
 
 from .conftest import KERNELS, MACHINES, ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-COMPOSITIONS = ("hello", "web", "sqlite-web")
+COMPOSITIONS = tuple(sorted(path.stem for path in (ROOT / "compositions").glob("*.yaml")))
 PARTS = ("SConstruct", "src", "schemas", "rumpel", "rumpel.lock", "hal", "kernels", "components", "compositions")
 
 
