@@ -166,7 +166,14 @@ def composition(root: Mapping, files: tuple[Origin, ...]) -> Composition:
         ),
         ready=_ready(root),
         variables=_pairs(root, "variables"),
+        memory_at=_location(root, "memory"),
+        network_at=_location(root, "network"),
     )
+
+
+def _location(root: Mapping, key: str) -> Location | None:
+    value = root.get(key)
+    return None if value is None else value.location
 
 
 def _sources(root: Mapping, origin: Origin) -> tuple[SourceSpec, ...]:

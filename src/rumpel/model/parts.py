@@ -295,6 +295,8 @@ class Composition:
     ports: tuple[HostPort, ...] = ()
     ready: ReadySpec | None = None
     variables: tuple[tuple[str, str], ...] = ()
+    memory_at: Location | None = None
+    network_at: Location | None = None
 
     @property
     def location(self) -> Location:

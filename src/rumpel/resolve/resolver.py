@@ -185,8 +185,9 @@ class _Resolution:
     def _memory(self) -> int:
         memory = self.composition.memory if self.overrides.memory is None else self.overrides.memory
         if memory < self.kernel.memory:
+            said_at = None if self.overrides.memory is not None else self.composition.memory_at
             raise ResolveError(
-                f"{self.composition.location}: {size_text(memory)} of memory is too little: the kernel "
+                f"{said_at or self.composition.location}: {size_text(memory)} of memory is too little: the kernel "
                 f"'{self.kernel.name}' does not start a program in less than {size_text(self.kernel.memory)}.",
                 hint="Give the composition more 'memory', or choose a smaller kernel.",
                 parts=[f"composition/{self.composition.name}", f"kernel/{self.kernel.name}"],
@@ -326,9 +327,12 @@ class _Resolution:
                 said_by.setdefault(name, part.name)
         environment.update(composition.environment)
         problem = network_problem(composition.address, composition.gateway, composition.nameserver)
+        fixed = (composition.gateway, composition.nameserver) != (Settings().gateway, Settings().nameserver)
+        if composition.address == "dhcp" and fixed:
+            problem = "With the address 'dhcp' the gateway and the name server are what the DHCP server says."
         if problem:
             raise ResolveError(
-                f"{composition.location}: {problem}",
+                f"{composition.network_at or composition.location}: {problem}",
                 hint="Correct 'network' in the composition.",
                 parts=[f"composition/{composition.name}"],
             )

@@ -316,8 +316,8 @@ def test_an_unknown_variable_where_none_is_declared(project: Project, write: Wri
     write("compositions/demo.yaml", COMPOSITION + 'hostname: "h${n}"\n')
     assert composition_words(project) == (
         "compositions/demo.yaml:7:11: unknown variable 'n' in 'h${n}'. Give it a default under 'variables'.\n"
-        "compositions/demo.yaml:7:11: 'hostname' is 'h${n}'. Expected a host name: small letters, digits and '-', at "
-        "most 63."
+        "compositions/demo.yaml:7:11: 'hostname' is 'h${n}'. Expected a host name: letters, digits, '-' and '.', at "
+        "most 64."
     )
 
 

@@ -388,13 +388,47 @@ def test_two_components_that_provide_what_a_third_needs(project: Project, write:
          "and the name server have room beside the guest."),
         ("{gateway: 10.0.3.2}", "The gateway '10.0.3.2' is outside of the guest's network, 10.0.2.0/24."),
         ("{nameserver: 10.0.2.300}", "The name server '10.0.2.300' is not an IPv4 address."),
+        ("{address: dhcp, gateway: 10.0.2.9}",
+         "With the address 'dhcp' the gateway and the name server are what the DHCP server says."),
     ],
 )  # fmt: skip
 def test_a_network_that_cannot_be_is_said_when_the_plan_is_made(
     project: Project, write: Write, network: str, says: str
 ) -> None:
     write("compositions/demo.yaml", DEMO + f"network: {network}\n")
-    assert words(project) == f"compositions/demo.yaml: {says}\nCorrect 'network' in the composition."
+    assert words(project) == f"compositions/demo.yaml:7:10: {says}\nCorrect 'network' in the composition."
+
+
+def test_a_composition_may_ask_for_dhcp(project: Project, write: Write) -> None:
+    write("compositions/demo.yaml", DEMO + "network: {address: dhcp}\n")
+    assert demo(project).settings.address == "dhcp"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('hostname: "a_b"', "11: 'hostname' is 'a_b'. Expected a host name: letters, digits, '-' and '.', at most 64."),
+        ("hostname: box-.org",
+         "11: 'hostname' is 'box-.org'. Expected a host name: letters, digits, '-' and '.', at most 64."),
+        ("network: {address: 10.0.2.15}",
+         "20: 'network.address' is '10.0.2.15'. Expected 'dhcp', or an IPv4 address with its prefix, such as "
+         "10.0.2.15/24."),
+        ("network: {gateway: fe80::2}",
+         "20: 'network.gateway' is 'fe80::2'. Expected an IPv4 address, such as 10.0.2.2."),
+    ],
+)  # fmt: skip
+def test_a_host_name_or_an_address_that_is_not_one_is_said_with_its_place(
+    project: Project, write: Write, line: str, says: str
+) -> None:
+    write("compositions/demo.yaml", DEMO + f"{line}\n")
+    with pytest.raises(ModelError) as caught:
+        demo(project)
+    assert str(caught.value) == f"compositions/demo.yaml:7:{says}"
+
+
+def test_a_host_name_may_have_dots_and_capital_letters(project: Project, write: Write) -> None:
+    write("compositions/demo.yaml", DEMO + "hostname: Box.example\n")
+    assert demo(project).settings.hostname == "Box.example"
 
 
 def test_less_memory_than_the_kernel_takes_is_said_when_the_plan_is_made(project: Project, write: Write) -> None:
@@ -406,6 +440,6 @@ def test_less_memory_than_the_kernel_takes_is_said_when_the_plan_is_made(project
     )
     write("compositions/demo.yaml", DEMO + "memory: 16M\n")
     assert words(Project(project.roots)) == (
-        "compositions/demo.yaml: 16M of memory is too little: the kernel 'tiny' does not start a program in less than "
-        "72M.\nGive the composition more 'memory', or choose a smaller kernel."
+        "compositions/demo.yaml:7:9: 16M of memory is too little: the kernel 'tiny' does not start a program in less "
+        "than 72M.\nGive the composition more 'memory', or choose a smaller kernel."
     )
