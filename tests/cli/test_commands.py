@@ -186,6 +186,23 @@ def test_the_doctor_names_qemu_when_it_is_not_there(tmp_path: Path) -> None:
     assert findings["cache"]["state"] == "ok"
 
 
+def test_pins_that_no_part_names_are_removed_when_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "compositions").mkdir()
+    own = Path(__file__).resolve().parents[2] / "rumpel.lock"
+    lock = json.loads(own.read_bytes())
+    stale = {**lock["sources"][0], "name": "left-over", "version": "1.2"}
+    text = json.dumps({**lock, "sources": [*lock["sources"], stale]})
+    (tmp_path / "rumpel.lock").write_text(text)
+    assert "left-over" in rumpel("--project", str(tmp_path), "lock").stdout
+    assert (tmp_path / "rumpel.lock").read_text() == text
+    done = rumpel("--project", str(tmp_path), "lock", "--prune")
+    assert (done.returncode, done.stderr) == (0, "left-over: 1.2 is pinned no more; no part names it.\n")
+    assert "left-over" not in done.stdout
+    assert (tmp_path / "rumpel.lock").read_bytes() == own.read_bytes()
+    again = rumpel("--project", str(tmp_path), "lock", "--prune")
+    assert (again.returncode, again.stderr) == (0, "A part names every pin; nothing was changed.\n")
+
+
 def test_no_machine_runs_in_a_fresh_state() -> None:
     assert json.loads(rumpel("ps", "--all", "--json").stdout) == []
     assert rumpel("ps").stderr == "No machine runs.\n"
@@ -217,13 +234,16 @@ def test_arguments_and_variables_reach_the_program_without_a_build() -> None:
 
 
 @pytest.mark.boot
-def test_build_json_names_files_that_are_what_it_says() -> None:
+@pytest.mark.parametrize(("composition", "formats"), [("hello", ["cpio"]), ("nginx", ["erofs", "cpio"])])
+def test_build_json_names_files_that_are_what_it_says(composition: str, formats: list[str]) -> None:
     import hashlib
 
-    done = rumpel("build", "hello", "--json")
+    done = rumpel("build", composition, "--json")
     assert done.returncode == 0, done.stderr
     image = json.loads(done.stdout)
-    for name in ("kernel", "rootfs", "plan"):
+    boots = [image[name] for name in ("rootfs", "initramfs") if image[name] is not None]
+    assert [file["format"] for file in boots] == formats
+    for name in ("kernel", "plan", *(("rootfs", "initramfs")[: len(boots)])):
         data = Path(image[name]["path"]).read_bytes()
         assert len(data) == image[name]["size"]
         assert hashlib.sha256(data).hexdigest() == image[name]["sha256"]

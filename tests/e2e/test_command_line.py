@@ -200,6 +200,18 @@ def test_a_guest_that_panics_is_said_with_the_consoles_end(probe_project: Path, 
     assert done.returncode == 5
 
 
+def test_a_console_that_was_streamed_to_the_same_place_is_not_shown_again(probe_project: Path) -> None:
+    done = subprocess.run(
+        [LAUNCHER, "run", "probe", "--", "panic"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace", cwd=ROOT, timeout=500, check=False,
+        env={**os.environ, "RUMPEL_PROJECT": str(probe_project)},
+    )  # fmt: skip
+    assert done.stdout.count("Kernel panic - not syncing: sysrq triggered crash") == 1, done.stdout
+    assert "rumpel: The guest's kernel panicked: sysrq triggered crash.\nTo start it by hand:\n" in done.stdout
+    assert "The console ended with" not in done.stdout
+    assert done.returncode == 5
+
+
 def test_a_guest_that_never_becomes_ready_is_said_with_the_consoles_end(probe_project: Path, own_state: Path) -> None:
     done = rumpel("run", "probe", "--ready-timeout", "25", "--", "wait", project=probe_project)
     assert said(done).startswith(

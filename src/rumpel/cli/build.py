@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from rumpel.cli.images import BuildChoices, Built, Wanted, build_options, built, composition_options, open_project
@@ -10,6 +12,9 @@ from rumpel.cli.output import echo_json
 from rumpel.cli.terminal import say
 from rumpel.errors import UsageError
 from rumpel.resolve.plan import Frozen
+
+if TYPE_CHECKING:
+    from rumpel.build.manifest import ImageFile
 
 
 class BuiltFile(Frozen, frozen=True):
@@ -22,7 +27,8 @@ class BuiltFile(Frozen, frozen=True):
 
 
 class BuiltImage(Frozen, frozen=True):
-    """One image, as `build --json` prints it. `substitutions`: sources whose pinned version was gone."""
+    """One image, as `build --json` prints it. `initramfs`: what the kernel starts with, where the root filesystem is a
+    disk; else null. `substitutions`: sources whose pinned version was gone."""
 
     composition: str
     directory: str
@@ -30,6 +36,7 @@ class BuiltImage(Frozen, frozen=True):
     kernel: BuiltFile
     rootfs: BuiltFile
     plan: BuiltFile
+    initramfs: BuiltFile | None
     substitutions: tuple[str, ...]
 
 
@@ -62,17 +69,17 @@ def build(compositions: tuple[str, ...], wanted: Wanted, choices: BuildChoices, 
 
 def _described(image: Built) -> BuiltImage:
     manifest = image.manifest
-    files = (
-        BuiltFile(path=str(image.path(file)), sha256=file.sha256, size=file.size, format=file.format)
-        for file in (manifest.kernel, manifest.rootfs, manifest.plan)
-    )
-    kernel, rootfs, plan = files
     return BuiltImage(
         composition=manifest.composition,
         directory=str(image.directory),
         manifest=str(image.directory / "manifest.json"),
-        kernel=kernel,
-        rootfs=rootfs,
-        plan=plan,
+        kernel=_file(image, manifest.kernel),
+        rootfs=_file(image, manifest.rootfs),
+        plan=_file(image, manifest.plan),
+        initramfs=_file(image, manifest.initramfs) if manifest.initramfs is not None else None,
         substitutions=tuple(f"{each.source}: {each.pinned} -> {each.used}" for each in manifest.substitutions),
     )
+
+
+def _file(image: Built, file: ImageFile) -> BuiltFile:
+    return BuiltFile(path=str(image.path(file)), sha256=file.sha256, size=file.size, format=file.format)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,7 @@ from rumpel.cli.interrupts import Interrupted, interrupt_main, interruptible
 from rumpel.cli.output import echo_json
 from rumpel.cli.seconds import Seconds
 from rumpel.cli.start import StartWords, start_options, start_settings
-from rumpel.cli.terminal import bold, say
+from rumpel.cli.terminal import bold, same_place, say
 from rumpel.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _foreground(plan: Plan, files: Image, options: Options) -> int:
             status = instance.wait()
         except MachineError as error:
             if instance.exit_status is None:
-                raise
+                raise _without_what_was_shown(error) from None
             say(error.message)
             return instance.exit_status
         except Interrupted:
@@ -185,6 +186,13 @@ def _stop(instance: Instance) -> int:
     words = {"quit": " It did not end when asked: QEMU was told to quit.", "killed": " It had to be killed."}
     say(f"'{instance.name}' has stopped.{words.get(took, '')}")
     return 0
+
+
+def _without_what_was_shown(error: MachineError) -> MachineError:
+    """The same error; where its words go to the place where the console stands already, without the console's end."""
+    if same_place():
+        error.evidence = replace(error.evidence, console="")
+    return error
 
 
 def _to_stdout(data: bytes) -> None:

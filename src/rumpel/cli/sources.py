@@ -113,14 +113,17 @@ class Pin(Frozen, frozen=True):
 
 @click.command()
 @click.option("--update", "updates", multiple=True, metavar="NAME", help="Move this pin to the newest version; 'all'.")
+@click.option("--prune", is_flag=True, help="Remove the pins that no part names.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def lock(updates: tuple[str, ...], as_json: bool) -> None:
-    """Show what the lock file pins. With --update, write newer pins into it."""
+def lock(updates: tuple[str, ...], prune: bool, as_json: bool) -> None:
+    """Show what the lock file pins. With --update, write newer pins into it; with --prune, remove stale ones."""
     project = open_project()
     pinned = lock_of(project)
     declared = list(_declarations(project))
     if updates:
         pinned = _update(project, pinned, updates)
+    if prune:
+        pinned = _prune(pinned, {each.name for each, _ in declared})
     pins = [
         Pin(
             name=name,
@@ -160,6 +163,20 @@ def _update(project: Project, pinned: Lock, updates: tuple[str, ...]) -> Lock:
             say(f"{name}: {before.version if before else 'not pinned'} -> {after.version}")
     if fresh != pinned:
         _write(project_root() / LOCK_FILE, fresh)
+    return fresh
+
+
+def _prune(pinned: Lock, declared: set[str]) -> Lock:
+    """The pins that a part names; the others are taken out of the lock file."""
+    stale = [entry for entry in pinned.entries if entry.name not in declared]
+    fresh = pinned
+    for entry in stale:
+        fresh = fresh.without(entry.name)
+        say(f"{entry.name}: {entry.version} is pinned no more; no part names it.")
+    if stale:
+        _write(project_root() / LOCK_FILE, fresh)
+    else:
+        say("A part names every pin; nothing was changed.")
     return fresh
 
 

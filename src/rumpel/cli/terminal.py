@@ -11,6 +11,14 @@ def coloured() -> bool:
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def same_place() -> bool:
+    """Whether standard output and standard error are one terminal, pipe or file."""
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False
+
+
 def bold(text: str) -> str:
     return f"\x1b[1m{text}\x1b[0m" if coloured() else text
 
