@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import subprocess
 import sys
 import time
@@ -13,12 +14,33 @@ PAGE = 4096
 DRIVERS = ("uart16550", "virtio", "virtio-mmio", "virtio-rng")
 
 
+class Status(enum.IntEnum):
+    """QEMU's exit status for each kind of end (docs/nano.md, "How it ends")."""
+
+    PROGRAM = 1
+    PANIC = 3
+    MEMORY = 5
+    ARCHIVE = 7
+    SETTINGS = 9
+    ROOT_DISK = 11
+    UNUSABLE = 13
+    RANDOMNESS = 15
+    NETWORK = 17
+    DEVICE = 19
+
+
 @dataclasses.dataclass(frozen=True)
 class End:
-    """How a run ended: the console's text, the lines of the control channel."""
+    """How a run ended: the console's text, the lines of the control channel, QEMU's exit status."""
 
     console: str
     control: tuple[str, ...]
+    qemu: int = 0
+
+    @property
+    def last_line(self) -> str:
+        """The console's last line; empty where there is none."""
+        return (self.console.splitlines() or [""])[-1]
 
     @property
     def status(self) -> int | None:
@@ -89,10 +111,10 @@ def command(kernel: Path, folder: Path, memory: str, cpu: str = "max", rng: bool
     ]
 
 
-def read_end(folder: Path) -> End:
+def read_end(folder: Path, qemu: int = 0) -> End:
     """What a run that is over said."""
     console = (folder / "console.txt").read_text(errors="replace")
-    return End(console, tuple((folder / "control.txt").read_text().splitlines()))
+    return End(console, tuple((folder / "control.txt").read_text().splitlines()), qemu)
 
 
 def run(
@@ -104,12 +126,13 @@ def run(
     cpu: str = "max",
     rng: bool = True,
     extra: tuple[str, ...] = (),
+    timeout: float = 60,
 ) -> End:
     """Boots, waits for the end, gives what was said."""
     (folder / "root.cpio").write_bytes(initrd)
     words = [*command(kernel, folder, memory, cpu, rng), *extra]
-    subprocess.run(words, check=False, capture_output=True, timeout=60)
-    return read_end(folder)
+    done = subprocess.run(words, check=False, capture_output=True, timeout=timeout)
+    return read_end(folder, done.returncode)
 
 
 def run_with_monitor(kernel: Path, initrd: bytes, folder: Path, words: tuple[str, ...]) -> tuple[str, End]:
@@ -127,4 +150,4 @@ def run_with_monitor(kernel: Path, initrd: bytes, folder: Path, words: tuple[str
             answers, _ = machine.communicate("\n".join(words) + "\n", timeout=30)
         finally:
             machine.kill()
-    return answers, read_end(folder)
+    return answers, read_end(folder, machine.returncode)

@@ -1,6 +1,7 @@
 /*
  * The virtio block device: VIRTIO 1.1, section 5.2.
  */
+#include "hal/clock.h"
 #include "hal/driver.h"
 #include "hal/string.h"
 #include "hal/virtio.h"
@@ -18,6 +19,7 @@
 #define STATUS_OK 0
 #define STATUS_UNSET 0xff
 #define ID_BYTES 20
+#define ID_WAIT_NS 2000000000ull
 #define QUEUE_SIZE 64
 #define MAX_SECTORS 2048 /* 1 MiB */
 
@@ -148,7 +150,8 @@ static void read_serial(struct blk *blk) {
         return;
     blk->free = slot->next;
     hal_virtqueue_kick(blk->queue);
-    for (unsigned i = 0; i < 100000000 && request.context && !blk->device->gone; i++) {
+    uint64_t deadline = hal_clock_monotonic() + ID_WAIT_NS;
+    while (request.context && !blk->device->gone && hal_clock_monotonic() < deadline) {
         interrupt(blk);
         __builtin_ia32_pause();
     }

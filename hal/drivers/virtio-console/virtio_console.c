@@ -17,7 +17,7 @@ static struct {
     struct hal_virtio *device;
     struct hal_virtqueue *receive, *transmit;
     char *output; /* the device's while `sending` */
-    bool sending;
+    bool sending, stuck;
 } port;
 
 static void give(char *buffer) {
@@ -37,13 +37,14 @@ static void interrupt(void *context) {
     hal_virtqueue_kick(port.receive);
 }
 
-/* Whether the device has taken what it was given; waits a bounded time. */
+/* Whether the device has taken what it was given; waits a bounded time, once for each that it does not take. */
 static bool wait_sent(void) {
     uint64_t deadline = hal_clock_monotonic() + WAIT_NS;
     while (port.sending) {
         if (hal_virtqueue_get(port.transmit, NULL)) {
-            port.sending = false;
-        } else if (port.device->gone || hal_clock_monotonic() > deadline) {
+            port.sending = port.stuck = false;
+        } else if (port.device->gone || port.stuck || hal_clock_monotonic() > deadline) {
+            port.stuck = true;
             return false;
         } else {
             __builtin_ia32_pause();

@@ -24,10 +24,11 @@ int64_t hal_settings_read(void *buffer, size_t size);
 void hal_control_send(const char *line);
 
 /*
- * Ends the machine; does not return. `hal_exit` is the orderly end (isa-debug-exit, then reset). The volumes must have
- * been written back before.
+ * Ends the machine; does not return. `hal_exit` is the orderly end (isa-debug-exit, then reset); `code`, at most 127, is
+ * what the host sees of it: QEMU's exit status is 2 * code + 1. The volumes must have been written back before.
  */
-HAL_NORETURN void hal_exit(void);
+enum hal_exit_code { HAL_EXIT_PROGRAM = 0, HAL_EXIT_PANIC = 1, HAL_EXIT_KERNEL = 2 /* the kernel's own codes: from here on */ };
+HAL_NORETURN void hal_exit(unsigned code);
 
 /*
  * Reports a bug of ours or a condition nobody can go on from: a crash report on the console, `panic` on the control

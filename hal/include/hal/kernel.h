@@ -31,7 +31,10 @@ void kernel_return_to_user(struct hal_frame *frame);
 /* A line from the host on the control channel. Interrupt context. */
 void kernel_control(const char *line);
 
-/* More for a crash report: what ran and the last system calls, by hal_panic()'s printing function. */
-void kernel_crash_report(void (*print)(const char *format, ...) HAL_PRINTF(1, 2));
+/*
+ * More for a crash report, by hal_panic()'s printing function: which thread ran, where the program is, the last system
+ * calls. `frame`: the program's registers, where the crash itself interrupted the program; else NULL.
+ */
+void kernel_crash_report(void (*print)(const char *format, ...), const struct hal_frame *frame);
 
 #endif

@@ -56,6 +56,8 @@ struct hal_net_ops {
     unsigned (*poll)(struct hal_net *device, unsigned budget);
     /* Interrupts for received frames on or off. Turning them on returns true if something is waiting already: poll again. */
     bool (*receive_interrupts)(struct hal_net *device, bool enable);
+    /* Looks whether the device still answers; where it does not, it is gone and the handler hears of it. NULL: nobody knows. */
+    void (*check)(struct hal_net *device);
 };
 
 #define HAL_NET_MAX_PIECES 18

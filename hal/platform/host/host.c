@@ -22,6 +22,7 @@
 
 jmp_buf host_end;
 bool host_catches;
+static unsigned exit_code;
 void (*host_stuck)(void);
 
 static uint8_t *ram;
@@ -80,12 +81,17 @@ const char *host_control(void) {
     return control;
 }
 
+unsigned host_exit_code(void) {
+    return exit_code;
+}
+
 void host_clear_output(void) {
     console_length = control_length = 0;
     console[0] = control[0] = '\0';
 }
 
-HAL_NORETURN void hal_exit(void) {
+HAL_NORETURN void hal_exit(unsigned code) {
+    exit_code = code;
     if (host_catches)
         longjmp(host_end, 1);
     fprintf(stderr, "the machine ended:\n%s%s", console, control);

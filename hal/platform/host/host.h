@@ -21,6 +21,7 @@ void host_advance(uint64_t nanoseconds);
 /* What hal_log() and hal_control_send() got, NUL-terminated; host_clear_output() empties both. */
 const char *host_console(void);
 const char *host_control(void);
+unsigned host_exit_code(void); /* of the last hal_exit() */
 void host_clear_output(void);
 
 /*

@@ -84,24 +84,31 @@ static HAL_NORETURN void finish(const char *why) {
     hal_format(line, sizeof line, "panic %s", why);
     hal_control_send(line);
     outb(PVPANIC, 1); /* nobody there without the device */
-    hal_exit();
+    hal_exit(HAL_EXIT_PANIC);
+}
+
+/* What is broken may break the report, too: the second time only the end is said. */
+static void once(void) {
+    if (crashes++ == 0)
+        return;
+    if (crashes == 2)
+        finish("The kernel crashed again while it reported a crash.");
+    hal_exit(HAL_EXIT_PANIC);
 }
 
 HAL_NORETURN void pvh_crash(const struct hal_frame *frame, uintptr_t address, const char *why) {
-    if (crashes++)
-        hal_exit();
+    once();
     print("\nThe kernel crashed. %s\n", why);
     registers(frame, address);
     print("Backtrace:\n");
     print_place(frame->rip);
     backtrace(frame->rbp);
-    kernel_crash_report(print);
+    kernel_crash_report(print, frame->cs & 3 ? frame : NULL);
     finish(why);
 }
 
 HAL_NORETURN void hal_panic(const char *format, ...) {
-    if (crashes++)
-        hal_exit();
+    once();
     char why[200];
     va_list arguments;
     va_start(arguments, format);
@@ -109,7 +116,7 @@ HAL_NORETURN void hal_panic(const char *format, ...) {
     va_end(arguments);
     print("\nThe kernel stops. %s\nBacktrace:\n", why);
     backtrace((uintptr_t)__builtin_frame_address(0));
-    kernel_crash_report(print);
+    kernel_crash_report(print, NULL);
     finish(why);
 }
 

@@ -17,6 +17,20 @@ pvh_start:
         cli
         cld
         mov %ebx, %ebp
+        /*
+         * Nothing checks before us that the memory reaches to the image's end, and that the archive, which lies at the top
+         * of the memory, was not copied over the image. What says so stands at its very begin, below what is overwritten
+         * first.
+         */
+        mov $(image_end - KERNEL_BASE - 4), %edi
+        cmpl $0, 12(%ebx)               /* the number of modules */
+        je 1f
+        mov 16(%ebx), %esi              /* their list; the first one's address */
+        cmp %edi, (%esi)
+        jb too_little_memory
+1:      movl $0x6f6e616e, (%edi)        /* .bss */
+        cmpl $0x6f6e616e, (%edi)
+        jne too_little_memory
         /* .bss holds the page tables and the stack, so it is cleared first. */
         mov $(bss_begin - KERNEL_BASE), %edi
         mov $(bss_end - KERNEL_BASE), %ecx
@@ -66,6 +80,41 @@ pvh_start:
         xor %ebp, %ebp
         call pvh_main
         ud2
+
+        .section .text.boot
+        .code32
+too_little_memory:
+        mov $0x3f8, %dx
+        mov $(too_little_report - KERNEL_BASE), %esi
+        jmp 2f
+1:      mov $0x2f8, %dx
+        mov $(too_little_answer - KERNEL_BASE), %esi
+2:      lodsb
+        test %al, %al
+        jz 4f
+        mov %al, %ah
+        mov $100000, %ecx
+        add $5, %dx                     /* line status: the transmitter is empty */
+3:      in %dx, %al
+        test $0x20, %al
+        loopz 3b
+        sub $5, %dx
+        mov %ah, %al
+        out %al, %dx
+        jmp 2b
+4:      cmp $0x3f8, %dx
+        je 1b
+        mov $0x501, %dx                 /* isa-debug-exit */
+        mov $2, %ax                     /* the kernel's FAIL_MEMORY */
+        out %ax, %dx
+5:      hlt
+        jmp 5b
+too_little_report:
+        .ascii "nano: "
+        .asciz "The machine has too little memory for the kernel and the root filesystem's archive.\n"
+too_little_answer:
+        .ascii "fail "
+        .asciz "The machine has too little memory for the kernel and the root filesystem's archive.\n"
 
         .section .rodata
         .align 8

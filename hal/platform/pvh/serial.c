@@ -90,8 +90,8 @@ void pvh_serial_control_input(void) {
         outb(CONTROL + 1, 1); /* tell of received bytes */
 }
 
-HAL_NORETURN void hal_exit(void) {
-    outw(EXIT_PORT, 0);
+HAL_NORETURN void hal_exit(unsigned code) {
+    outw(EXIT_PORT, (uint16_t)code);
     /* No such device: reset by the PCI host's register, then by a triple fault. */
     outb(0xcf9, 0x06);
     struct {

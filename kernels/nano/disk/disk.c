@@ -4,6 +4,7 @@
 #include "nano/errno.h"
 #include "nano/heap.h"
 #include "nano/print.h"
+#include "nano/program.h"
 #include "nano/thread.h"
 #include "nano/timer.h"
 
@@ -39,13 +40,16 @@ static int read_once(struct disk *disk, uint64_t sector, void *buffer, uint32_t 
             ;
         if (!transfer->done) {
             disk->failed = true;
-            kprintf("nano: the disk '%s' has not answered for %d seconds; it is not asked again\n", disk->device->serial, (int)(DISK_TIMEOUT / 1000000000u));
+            program_device_lost("The disk '%s' has not answered for %d seconds.", disk->device->serial, (int)(DISK_TIMEOUT / 1000000000u));
             return -EIO;
         }
         status = transfer->request.status;
     }
     kfree(transfer);
-    if (status != 0)
+    if (status == -ENODEV) {
+        disk->failed = true;
+        program_device_lost("The disk '%s' is gone.", disk->device->serial);
+    } else if (status != 0)
         kprintf("nano: the disk '%s' could not read %u sectors from %lu on (error %d)\n", disk->device->serial, count, sector, -status);
     return status ? -EIO : 0;
 }

@@ -22,14 +22,15 @@ static void mount_root(void) {
         return;
     const char *end = strchr(value, ',');
     if (!end || end == value || strcmp(end, ",erofs") != 0)
-        program_fail("The setting 'root' is '%s', not SERIAL,erofs.", value);
+        program_fail(FAIL_SETTINGS, "The setting 'root' is '%s', not SERIAL,erofs.", value);
     int length = (int)(end - value);
     disk = (struct disk){.device = find_disk(value, (size_t)length)};
     if (!disk.device)
-        program_fail("The machine has no disk with the serial number '%.*s', where the root filesystem is.", length, value);
+        program_fail(FAIL_ROOT_DISK, "The machine has no disk with the serial number '%.*s', where the root filesystem is.", length, value);
     struct node *root = erofs_mount(&disk, &why);
     if (!root)
-        program_fail("The root filesystem's disk '%.*s' cannot be mounted: %s.", length, value, why);
+        program_fail(strcmp(why, "the machine has too little memory") == 0 ? FAIL_MEMORY : FAIL_ROOT_DISK, "The root filesystem's disk '%.*s' cannot be mounted: %s.", length,
+                     value, why);
     vfs_set_root(root);
 }
 INITCALL(INIT_ROOT, mount_root);

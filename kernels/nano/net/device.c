@@ -16,7 +16,7 @@
 #include "netif/ethernet.h"
 #include "nano/heap.h"
 #include "nano/list.h"
-#include "nano/print.h"
+#include "nano/program.h"
 #include "nano/timer.h"
 #include "nano/work.h"
 #include "net/net.h"
@@ -24,6 +24,7 @@
 #define BUDGET 64
 #define FLUSH_AT 8
 #define TICK_NS 2000000u
+#define WATCH_NS 1000000000u
 #define COPY_BELOW 512 /* bytes: a small frame is copied, so that it does not hold a whole receive buffer */
 #define READ_BLINDLY 64 /* bytes that lwIP takes to be there: no frame on an Ethernet is shorter than 60 */
 #define CHECKED (NETIF_CHECKSUM_CHECK_IP | NETIF_CHECKSUM_CHECK_UDP | NETIF_CHECKSUM_CHECK_TCP | NETIF_CHECKSUM_CHECK_ICMP6 | NETIF_CHECKSUM_CHECK_ICMP)
@@ -225,6 +226,8 @@ void net_device_poll(void) {
 static bool link_is_up;
 static void follow_link(struct work *work) {
     (void)work;
+    if (device->gone)
+        program_device_lost("The network device is gone.");
     if (link_is_up)
         netif_set_link_up(&netif);
     else
@@ -232,6 +235,24 @@ static void follow_link(struct work *work) {
     net_settle();
 }
 static struct work link_work = {.run = follow_link};
+
+/* A device that goes without a word is missed within WATCH_NS. */
+static void watch_expired(struct timer *timer);
+static struct timer watch = {.link = LIST_INIT(watch.link), .expired = watch_expired};
+
+static void look_after(struct work *work) {
+    (void)work;
+    if (device->gone)
+        return;
+    device->ops->check(device);
+    timer_arm(&watch, deadline_after(WATCH_NS));
+}
+static struct work looking = {.run = look_after};
+
+static void watch_expired(struct timer *timer) {
+    (void)timer;
+    work_schedule(&looking);
+}
 
 static void link(void *context, bool up) {
     (void)context;
@@ -341,6 +362,8 @@ bool net_device_attach(struct hal_net *found) {
     netif_set_up(&netif);
     polled = true;
     work_poller = poller;
+    if (device->ops->check)
+        timer_arm(&watch, deadline_after(WATCH_NS));
     return true;
 }
 

@@ -82,15 +82,7 @@ void net_dhcp_option(uint8_t option, uint8_t length, struct pbuf *message, uint1
 }
 
 static void write_file(const char *path, const char *text) {
-    struct file *file;
-    int64_t status = vfs_open(NULL, path, O_WRONLY | O_CREAT | O_TRUNC, 0644, &file);
-    if (status == 0) {
-        struct iter iter;
-        struct segment segment;
-        iter_init_kernel(&iter, &segment, (void *)(uintptr_t)text, strlen(text));
-        status = file_write(file, &iter);
-        file_put(file);
-    }
+    int64_t status = vfs_write_file(path, 0644, text, strlen(text));
     if (status < 0 && status != -EROFS)
         kprintf("nano: The file '%s' could not be written (error %d).\n", path, (int)-status);
 }
@@ -120,7 +112,7 @@ static void wait_for_lease(void) {
     uint64_t deadline = deadline_after(DHCP_DEADLINE_NS);
     while (!leased()) {
         if (hal_clock_monotonic() >= deadline)
-            program_fail("No DHCP server answered within 30 s.");
+            program_fail(FAIL_NETWORK, "No DHCP server answered within 30 s.");
         /* lwIP's works run while this thread sleeps; a tenth of a second is short against the server's answer. */
         thread_block(deadline_after(NS_PER_MS * 10u), false);
     }
@@ -181,20 +173,20 @@ static void set_up(void) {
     }
     struct hal_net *device = hal_net_first();
     if (!device)
-        program_fail("The setting 'net' asks for a network, but there is no network device.");
+        program_fail(FAIL_NETWORK, "The setting 'net' asks for a network, but there is no network device.");
     ip4_addr_t address = {0}, mask = {0}, gateway = {0};
     bool dhcp = strcmp(net, "dhcp") == 0;
     if (!dhcp && (strncmp(net, "static,", 7) != 0 || !parse_static(net + 7, &address, &mask, &gateway)))
-        program_fail("The setting 'net' is '%.80s'; it must be 'dhcp' or 'static,ADDRESS/BITS,GATEWAY,NAMESERVER'.", net);
+        program_fail(FAIL_SETTINGS, "The setting 'net' is '%.80s'; it must be 'dhcp' or 'static,ADDRESS/BITS,GATEWAY,NAMESERVER'.", net);
     if (!net_device_attach(device))
-        program_fail("The network device could not be set up: there is no memory for it.");
+        program_fail(FAIL_MEMORY, "The network device could not be set up: there is no memory for it.");
     struct netif *netif = net_device_netif();
     netif_set_hostname(netif, process.hostname);
     netif_create_ip6_linklocal_address(netif, 1);
     netif_set_ip6_autoconfig_enabled(netif, 1);
     if (dhcp) {
         if (dhcp_start(netif) != ERR_OK)
-            program_fail("DHCP could not be started: there is no memory for it.");
+            program_fail(FAIL_MEMORY, "DHCP could not be started: there is no memory for it.");
         net_settle();
         wait_for_lease();
     } else {

@@ -119,7 +119,7 @@ int elf_load(struct node *node, struct elf_image *image, const char **why) {
     if (status != 0)
         return status;
     uintptr_t bias = header.type == ET_DYN ? vm_program_base() - low : 0;
-    *image = (struct elf_image){.entry = bias + header.entry, .header_count = header.program_count, .end = bias + high};
+    *image = (struct elf_image){.entry = bias + header.entry, .bias = bias, .header_count = header.program_count, .end = bias + high};
     for (unsigned i = 0; i < header.program_count; i++) {
         const struct program_header *p = &programs[i];
         if (p->type == PT_GNU_STACK)

@@ -3,44 +3,13 @@
  */
 #include "hal/kernel.h"
 #include "nano/errno.h"
-#include "nano/print.h"
-#include "nano/process.h"
-#include "nano/program.h"
 #include "nano/signal.h"
-#include "nano/user.h"
-#include "nano/vfs.h"
 #include "nano/vm.h"
 
-#define MAX_DEPTH 24
 #define SEGV_MAPERR 1
 #define SEGV_ACCERR 2
 #define BUS_ADRERR 2
 #define SI_KERNEL 0x80
-
-static void print_place(uintptr_t address) {
-    char path[128];
-    const struct vma *area = vm_find(address);
-    if (area && area->node && vfs_path(area->node, path, sizeof path) > 0)
-        kprintf("  %016lx %s+0x%lx\n", address, path, address - area->start + area->page * HAL_PAGE_SIZE);
-    else
-        kprintf("  %016lx %s\n", address, area && area->label ? area->label : "");
-}
-
-/* By frame pointers; programs without them give the first line only. */
-void program_backtrace(const struct hal_frame *frame) {
-    kprintf("nano: backtrace of the program (offsets are of its file):\n");
-    print_place(frame->rip);
-    uintptr_t pointer = frame->rbp;
-    for (unsigned depth = 0; depth < MAX_DEPTH; depth++) {
-        uintptr_t words[2];
-        if (pointer & 7 || !vm_find(pointer) || copy_from_user(words, pointer, sizeof words) != 0 || !vm_find(words[1]))
-            break;
-        print_place(words[1]);
-        if (words[0] <= pointer)
-            break;
-        pointer = words[0];
-    }
-}
 
 void kernel_user_fault(struct hal_frame *frame, uintptr_t address) {
     switch (frame->vector) {

@@ -3,6 +3,7 @@
 #include "hal/boot.h"
 #include "hal/kernel.h"
 #include "hal/string.h"
+#include "nano/program.h"
 
 /*
  * One byte a page: 0xff in the middle of a block or not managed, FREE | order at the head of a free block, the order at
@@ -82,7 +83,7 @@ void page_init(void) {
     while (chosen < count && regions[chosen].size < table)
         chosen++;
     if (chosen == count)
-        hal_panic("The machine has too little memory for the kernel: no room for the table of its %lu pages.", page_count);
+        program_fail(FAIL_MEMORY, "The machine has too little memory for the kernel: no room for the table of its %lu pages.", page_count);
     states = hal_phys_to_virt(regions[chosen].base);
     memset(states, MIDDLE, page_count);
     links = (struct link *)(states + states_size);

@@ -16,6 +16,7 @@
 #include "nano/settings.h"
 #include "nano/signal.h"
 #include "nano/thread.h"
+#include "nano/timer.h"
 #include "nano/vdso.h"
 #include "nano/vfs.h"
 #include "nano/vm.h"
@@ -28,24 +29,64 @@ enum { AT_NULL, AT_PHDR = 3, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAGS, A
 
 struct process process = {.umask = 022, .hostname = "rumpel"};
 
-HAL_NORETURN void program_fail(const char *format, ...) {
+#define LOST_DEADLINE_NS 10000000000ull
+
+static char lost[200]; /* which device is gone; empty: none */
+
+HAL_NORETURN void program_fail(enum program_failure code, const char *format, ...) {
     char line[256];
     size_t length = hal_format(line, sizeof line, "fail ");
     va_list arguments;
     va_start(arguments, format);
     hal_vformat(line + length, sizeof line - length, format, arguments);
     va_end(arguments);
+    /* What the line quotes may hold a newline, which would begin a line of its own. */
+    for (char *at = line; *at; at++)
+        if (*at < ' ' && *at >= 0)
+            *at = '?';
     kprintf("nano: %s\n", line + length);
     hal_control_send(line);
-    hal_exit();
+    hal_exit(code);
+}
+
+static HAL_NORETURN void end(int status, unsigned code) {
+    char line[32];
+    fd_close_all();
+    if (lost[0])
+        program_fail(FAIL_DEVICE, "%s", lost);
+    hal_format(line, sizeof line, "exit %d", status & 255);
+    hal_control_send(line);
+    hal_exit(code);
 }
 
 HAL_NORETURN void program_exit(int status) {
-    char line[32];
-    fd_close_all();
-    hal_format(line, sizeof line, "exit %d", status & 255);
-    hal_control_send(line);
-    hal_exit();
+    end(status, HAL_EXIT_PROGRAM);
+}
+
+static void lost_expired(struct timer *timer) {
+    (void)timer;
+    program_fail(FAIL_DEVICE, "%s", lost);
+}
+
+void program_device_lost(const char *format, ...) {
+    static struct timer deadline = {.link = LIST_INIT(deadline.link), .expired = lost_expired};
+    if (lost[0])
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    hal_vformat(lost, sizeof lost, format, arguments);
+    va_end(arguments);
+    if (process.threads == 0)
+        program_fail(FAIL_DEVICE, "%s", lost);
+    kprintf("nano: %s The program is asked to end.\n", lost);
+    struct siginfo info = {.signo = SIGTERM, .code = 0x80}; /* SI_KERNEL */
+    signal_send_program(&info);
+    timer_arm(&deadline, deadline_after(LOST_DEADLINE_NS));
+}
+
+static void report_memory(const char *why, int signal) {
+    kprintf("nano: %s; it was killed by signal %d. Memory: %lu KiB in use by its pages, %lu KiB free of %lu KiB.\n", why, signal,
+            vm_resident_pages() * 4, page_available() * 4, page_total() * 4);
 }
 
 HAL_NORETURN void program_killed(int signal, const char *format, ...) {
@@ -54,9 +95,13 @@ HAL_NORETURN void program_killed(int signal, const char *format, ...) {
     va_start(arguments, format);
     hal_vformat(why, sizeof why, format, arguments);
     va_end(arguments);
-    kprintf("nano: %s; it was killed by signal %d. Memory: %lu KiB in use by its pages, %lu KiB free of %lu KiB.\n", why, signal,
-            vm_resident_pages() * 4, page_available() * 4, page_total() * 4);
-    program_exit(128 + signal);
+    report_memory(why, signal);
+    end(128 + signal, HAL_EXIT_PROGRAM);
+}
+
+HAL_NORETURN void program_out_of_memory(void) {
+    report_memory("The program has used up the machine's memory", SIGKILL);
+    end(128 + SIGKILL, FAIL_MEMORY);
 }
 
 /* Builds the first stack from its top downwards (System V ABI x86-64, section 3.4.1). */
@@ -78,7 +123,7 @@ static uintptr_t push_string(struct builder *stack, const char *text) {
 static uintptr_t build_stack(const char *path, const struct elf_image *image) {
     uintptr_t *words = kcalloc(MAX_STRINGS + 64, sizeof *words);
     if (!words)
-        program_fail("The machine has too little memory for the program's arguments.");
+        program_fail(FAIL_MEMORY, "The machine has too little memory for the program's arguments.");
     struct builder stack = {vm_stack_top(), false};
     size_t count = 0, total = 0;
     const char *value;
@@ -119,17 +164,17 @@ static uintptr_t build_stack(const char *path, const struct elf_image *image) {
     stack.failed |= copy_to_user(stack.at, words, count * sizeof *words) != 0;
     kfree(words);
     if (stack.failed)
-        program_fail("The program's arguments do not fit on its stack.");
+        program_fail(FAIL_PROGRAM, "The program's arguments do not fit on its stack.");
     return stack.at;
 }
 
 static void open_console(void) {
     struct file *file;
     if (vfs_open(vfs_root, "/dev/console", O_RDWR, 0, &file) != 0)
-        program_fail("There is no /dev/console.");
+        program_fail(FAIL_PROGRAM, "There is no /dev/console.");
     for (int i = 0; i < 3; i++)
         if (fd_install(file_get(file), i, false) != i)
-            program_fail("The machine has too little memory for the console.");
+            program_fail(FAIL_MEMORY, "The machine has too little memory for the console.");
     file_put(file);
 }
 
@@ -144,31 +189,32 @@ static int64_t parse_number(const char *text) {
 void program_start(void) {
     const char *path = settings_get("program"), *why;
     if (!path)
-        program_fail("The settings name no program.");
+        program_fail(FAIL_SETTINGS, "The settings name no program.");
     if (settings_get("hostname"))
         hal_format(process.hostname, sizeof process.hostname, "%s", settings_get("hostname"));
     if (settings_get("clock"))
         process.clock_offset = parse_number(settings_get("clock")) * 1000000000;
     if (!random_seeded())
-        program_fail("The machine has no source of randomness: no virtio-rng device, and a CPU without RDSEED and RDRAND.");
+        program_fail(FAIL_RANDOMNESS, "The machine has no source of randomness: no virtio-rng device, and a CPU without RDSEED and RDRAND.");
     if (settings_get("root") && strcmp(vfs_root->filesystem->type, "rootfs") == 0)
-        program_fail("The setting 'root' says that the root filesystem is on a disk, but this kernel has no part 'root-disk'.");
+        program_fail(FAIL_SETTINGS, "The setting 'root' says that the root filesystem is on a disk, but this kernel has no part 'root-disk'.");
     struct node *node;
     int status = vfs_lookup(vfs_root, path, 0, &node, NULL);
     if (status != 0)
-        program_fail("The program '%s' is not in the root filesystem.", path);
+        program_fail(FAIL_PROGRAM, "The program '%s' is not in the root filesystem.", path);
     vm_init();
     struct elf_image image;
     status = elf_load(node, &image, &why);
     if (status != 0)
-        program_fail("The program '%s' cannot be run: %s.", path, status == -ENOMEM ? "the machine has too little memory" : why);
+        program_fail(status == -ENOMEM ? FAIL_MEMORY : FAIL_PROGRAM, "The program '%s' cannot be run: %s.", path, status == -ENOMEM ? "the machine has too little memory" : why);
     process.executable = node;
+    process.bias = image.bias;
     const char *base = strrchr(path, '/');
     hal_format(process.name, sizeof process.name, "%s", base ? base + 1 : path);
     vm_set_break(image.end + (random_u64() & 0x1fff) * PAGE_SIZE);
     uintptr_t top = vm_stack_top();
     if (vm_map(top - VM_STACK_SIZE, VM_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, NULL, 0, "[stack]") < 0)
-        program_fail("The machine has too little memory for the program's stack.");
+        program_fail(FAIL_MEMORY, "The machine has too little memory for the program's stack.");
     vdso_map();
     open_console();
     process.started = hal_clock_monotonic();
@@ -176,7 +222,7 @@ void program_start(void) {
     hal_frame_init(&frame, image.entry, build_stack(path, &image));
     struct thread *thread = thread_create_program(&frame);
     if (!thread)
-        program_fail("The machine has too little memory for the program's first thread.");
+        program_fail(FAIL_MEMORY, "The machine has too little memory for the program's first thread.");
     process.threads = 1;
     hal_control_send("start");
     thread_wake(thread);

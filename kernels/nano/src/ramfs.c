@@ -89,7 +89,7 @@ static bool add(struct node *root, const char *path, uint32_t mode, int64_t mtim
         if (!child) {
             child = node_create(&initrd_filesystem, &initrd_ops, path, length, last ? mode : S_IFDIR | 0755);
             if (!child)
-                program_fail("The machine has too little memory for the list of the root filesystem's files.");
+                program_fail(FAIL_MEMORY, "The machine has too little memory for the list of the root filesystem's files.");
             child->complete = true;
             child->modified = child->changed = child->accessed = mtime * 1000000000;
             node_attach(at, child);
@@ -99,7 +99,7 @@ static bool add(struct node *root, const char *path, uint32_t mode, int64_t mtim
             } else if (last && (mode & S_IFMT) == S_IFLNK) {
                 char *target = kmalloc(size + 1);
                 if (!target)
-                    program_fail("The machine has too little memory for the list of the root filesystem's files.");
+                    program_fail(FAIL_MEMORY, "The machine has too little memory for the list of the root filesystem's files.");
                 memcpy(target, data, size);
                 target[size] = '\0';
                 child->data = target;
@@ -114,33 +114,33 @@ static bool add(struct node *root, const char *path, uint32_t mode, int64_t mtim
 struct node *initrd_create_root(const void *archive, size_t size) {
     struct node *root = node_create(&initrd_filesystem, &initrd_ops, "", 0, S_IFDIR | 0755);
     if (!root)
-        program_fail("The machine has too little memory.");
+        program_fail(FAIL_MEMORY, "The machine has too little memory.");
     root->complete = true;
     const char *bytes = archive;
     for (size_t at = 0; bytes && at + HEADER_SIZE <= size;) {
         const char *header = bytes + at;
         uint64_t mode, mtime, file_size, name_size;
         if (memcmp(header, "070701", 6) != 0 && memcmp(header, "070702", 6) != 0)
-            program_fail("The root filesystem's archive is damaged: no cpio header at byte %lu.", at);
+            program_fail(FAIL_ARCHIVE, "The root filesystem's archive is damaged: no cpio header at byte %lu.", at);
         if (!hex(header + 14, &mode) || !hex(header + 46, &mtime) || !hex(header + 54, &file_size) || !hex(header + 94, &name_size))
-            program_fail("The root filesystem's archive is damaged: the header at byte %lu has a field that is no number.", at);
+            program_fail(FAIL_ARCHIVE, "The root filesystem's archive is damaged: the header at byte %lu has a field that is no number.", at);
         size_t data = (at + HEADER_SIZE + name_size + 3) & ~(size_t)3;
         const char *name = header + HEADER_SIZE;
         if (name_size == 0 || data > size || file_size > size - data)
-            program_fail("The root filesystem's archive is truncated: the entry at byte %lu reaches beyond its end.", at);
+            program_fail(FAIL_ARCHIVE, "The root filesystem's archive is truncated: the entry at byte %lu reaches beyond its end.", at);
         /* A name may be padded with more than one NUL, so that the data begins on a page. */
         if (name[name_size - 1] != '\0')
-            program_fail("The root filesystem's archive is damaged: the name at byte %lu has no end.", at);
+            program_fail(FAIL_ARCHIVE, "The root filesystem's archive is damaged: the name at byte %lu has no end.", at);
         if (strcmp(name, "TRAILER!!!") == 0)
             return root;
         uint32_t type = (uint32_t)mode & S_IFMT;
         if ((type == S_IFDIR || type == S_IFREG || (type == S_IFLNK && file_size > 0 && file_size < PATH_MAX)) &&
             !add(root, name, (uint32_t)mode, (int64_t)mtime, bytes + data, file_size))
-            program_fail("The root filesystem's archive is damaged: the entry at byte %lu has a name that cannot be.", at);
+            program_fail(FAIL_ARCHIVE, "The root filesystem's archive is damaged: the entry at byte %lu has a name that cannot be.", at);
         at = (data + file_size + 3) & ~(size_t)3;
     }
     if (size)
-        program_fail("The root filesystem's archive is truncated: it has no last entry.");
+        program_fail(FAIL_ARCHIVE, "The root filesystem's archive is truncated: it has no last entry.");
     return root;
 }
 

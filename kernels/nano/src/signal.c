@@ -5,6 +5,7 @@
 #include "nano/print.h"
 #include "nano/process.h"
 #include "nano/program.h"
+#include "nano/report.h"
 
 struct siginfo_note {
     struct siginfo info;
@@ -132,9 +133,9 @@ void signal_fault(struct hal_frame *frame, int signal, int code, uintptr_t addre
         static const char *const names[] = {[SIGILL] = "executed an invalid instruction", [SIGTRAP] = "met a breakpoint",
                                             [SIGBUS] = "used memory beyond the end of its file", [SIGFPE] = "divided by zero or computed what cannot be",
                                             [SIGSEGV] = "used memory that is not its own"};
-        kprintf("nano: rip %016lx rsp %016lx rbp %016lx address %016lx rax %016lx rdi %016lx rsi %016lx vector %lu error 0x%lx\n", frame->rip,
-                frame->rsp, frame->rbp, address, frame->rax, frame->arg[0], frame->arg[1], frame->vector, frame->error);
-        program_backtrace(frame);
+        kprintf("nano: vector %lu error 0x%lx address 0x%lx\n", frame->vector, frame->error, address);
+        report_program(kprintf, frame);
+        report_calls(kprintf);
         program_killed(signal, "The program (thread %d) %s at address 0x%lx", current->tid,
                        signal <= SIGSEGV && names[signal] ? names[signal] : "failed", address);
     }

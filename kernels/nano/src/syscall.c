@@ -12,10 +12,7 @@ extern const struct syscall_row syscalls_begin[], syscalls_end[];
 
 static syscall_fn *table[NUMBERS];
 static uint64_t missing_logged[NUMBERS / 64];
-static struct {
-    uint16_t number, tid;
-    int64_t result;
-} history[HISTORY]; /* for the crash report */
+static struct past_call history[HISTORY]; /* for the crash report */
 static unsigned history_next;
 
 void syscall_init(void) {
@@ -46,15 +43,10 @@ void kernel_syscall(struct hal_frame *frame) {
     frame->rax = (uint64_t)result;
 }
 
-void kernel_crash_report(void (*print)(const char *format, ...)) {
-    if (current)
-        print("Thread: %s %d\n", current->in_program ? "of the program," : current->name, current->tid);
+bool syscall_past(unsigned index, struct past_call *call) {
     unsigned count = history_next < HISTORY ? history_next : HISTORY;
-    if (count)
-        print("The last system calls:\n");
-    for (unsigned i = 0; i < count; i++) {
-        unsigned slot = (history_next - count + i) % HISTORY;
-        const char *name = syscall_name(history[slot].number);
-        print("  thread %u %s = %ld\n", history[slot].tid, name ? name : "?", history[slot].result);
-    }
+    if (index >= count)
+        return false;
+    *call = history[(history_next - count + index) % HISTORY];
+    return true;
 }

@@ -14,10 +14,6 @@
 
 void (*vm_reclaim)(void);
 
-static HAL_NORETURN void out_of_memory(void) {
-    program_killed(9, "The program has used up the machine's memory");
-}
-
 /* A read fault maps its neighbours too where the filesystem has their pages to lend: they cost no memory and save faults. */
 static void fault_around(const struct vma *area, uintptr_t address) {
     uintptr_t start = address & ~(uintptr_t)(FAULT_AROUND * PAGE_SIZE - 1), end = start + FAULT_AROUND * PAGE_SIZE;
@@ -53,7 +49,7 @@ static bool fault_file(const struct vma *area, uintptr_t address, bool write) {
     area = same_area(address, node, index, write);
     node_put(node);
     if (status == -ENOMEM)
-        out_of_memory();
+        program_out_of_memory();
     if (status != 0)
         return false;
     if (!area) {
@@ -64,7 +60,7 @@ static bool fault_file(const struct vma *area, uintptr_t address, bool write) {
     if (borrowed && write && !area->shared) {
         void *copy = page_alloc(0);
         if (!copy)
-            out_of_memory();
+            program_out_of_memory();
         memcpy(copy, page, PAGE_SIZE);
         page = copy;
         borrowed = false;
@@ -74,7 +70,7 @@ static bool fault_file(const struct vma *area, uintptr_t address, bool write) {
         if (!borrowed)
             page_free(page, 0);
         if (status == -ENOMEM)
-            out_of_memory();
+            program_out_of_memory();
         return status == -EBUSY;
     }
     if (borrowed && !write && node->ops->resident)
@@ -88,11 +84,11 @@ static bool copy_on_write(const struct vma *area, uintptr_t address, hal_phys_t 
         return hal_user_protect(address, vm_page_rights(area, flags, false)) == 0;
     void *copy = page_alloc(0);
     if (!copy)
-        out_of_memory();
+        program_out_of_memory();
     memcpy(copy, hal_phys_to_virt(frame), PAGE_SIZE);
     vm_drop_pages(address, address + PAGE_SIZE);
     if (vm_map_page(area, address, copy, true) != 0)
-        out_of_memory();
+        program_out_of_memory();
     return true;
 }
 
@@ -115,6 +111,6 @@ bool kernel_page_fault(uintptr_t address, bool write, bool execute) {
         return fault_file(area, address, write);
     void *page = page_alloc_zeroed();
     if (!page || vm_map_page(area, address, page, true) != 0)
-        out_of_memory();
+        program_out_of_memory();
     return true;
 }

@@ -72,7 +72,7 @@ static bool receive_interrupts(struct hal_net *net, bool enable) {
     interrupts = enable;
     return enable && incoming_count;
 }
-static const struct hal_net_ops ops = {transmit, flush, recycle, poll, receive_interrupts};
+static const struct hal_net_ops ops = {transmit, flush, recycle, poll, receive_interrupts, NULL};
 
 /* Gives a frame to the stack; `pieces` buffers. Answers false where the stack holds all buffers. */
 static bool arrive(const uint8_t *frame, unsigned length, unsigned pieces) {

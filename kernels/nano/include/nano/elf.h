@@ -10,6 +10,7 @@ struct node;
 
 struct elf_image {
     uintptr_t entry, headers; /* AT_ENTRY, AT_PHDR */
+    uintptr_t bias; /* from the file's addresses to those in memory */
     uint16_t header_count;
     uintptr_t end; /* of the highest segment */
     bool executable_stack;

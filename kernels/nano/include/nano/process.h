@@ -11,6 +11,7 @@ struct node;
 struct process {
     struct node *directory;  /* the current one */
     struct node *executable; /* /proc/self/exe */
+    uintptr_t bias; /* from the addresses in its file to those in memory */
     uint32_t umask;
     int64_t clock_offset; /* ns, by the setting `clock` */
     char hostname[65];

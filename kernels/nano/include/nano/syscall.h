@@ -20,6 +20,12 @@ struct syscall_row {
     static const struct syscall_row syscall_##name __attribute__((used, section(".rodata.syscalls"), aligned(8))) = {function, number}
 
 void syscall_init(void);
+/* The last calls: index 0 is the oldest that is remembered. False: there are not so many. */
+struct past_call {
+    uint16_t number, tid;
+    int64_t result;
+};
+bool syscall_past(unsigned index, struct past_call *call);
 /* The name that Linux gives to a number; NULL: none. */
 const char *syscall_name(uint64_t number);
 

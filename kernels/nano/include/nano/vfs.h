@@ -98,6 +98,8 @@ int64_t vfs_path(struct node *node, char *buffer, size_t size);
 void node_stat(const struct node *node, struct stat64 *stat);
 /* A node's bytes to kernel memory: fewer than asked at the end of the file. */
 int64_t node_read_kernel(struct node *node, void *to, size_t size, uint64_t offset);
+/* Makes a file of the given bytes, or puts them in the place of those it has. Its size, or a negative error number. */
+int64_t vfs_write_file(const char *path, uint32_t mode, const void *bytes, size_t size);
 int64_t vfs_now(void);
 extern const struct file_ops node_file_ops, directory_file_ops;
 
