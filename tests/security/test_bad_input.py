@@ -21,11 +21,12 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return nano.compile_static(PROGRAMS / "map_null.c", output, "gcc").read_bytes()
 
 
-def fails(kernel: Path, initrd: bytes, folder: Path, why: str) -> None:
-    """The machine ends with `fail WHY`, also as the console's last line."""
+def fails(kernel: Path, initrd: bytes, folder: Path, why: str, status: nano.Status) -> None:
+    """The machine ends with `fail WHY`, also as the console's last line, and this status."""
     end = nano.run(kernel, initrd, folder, memory="32M")
     assert end.control[-1:] == (f"fail {why}",)
-    assert end.console.splitlines()[-1] == f"nano: {why}"
+    assert end.last_line == f"nano: {why}"
+    assert end.qemu == status
 
 
 def program(data: bytes) -> bytes:
@@ -66,33 +67,35 @@ def test_the_unchanged_program_runs(kernel: Path, good: bytes, tmp_path: Path) -
 )
 def test_a_damaged_program_is_named(change: object, why: str, kernel: Path, good: bytes, tmp_path: Path) -> None:
     assert callable(change)
-    fails(kernel, program(change(good)), tmp_path, f"The program '/bin/program' cannot be run: {why}.")
+    why = f"The program '/bin/program' cannot be run: {why}."
+    fails(kernel, program(change(good)), tmp_path, why, nano.Status.UNUSABLE)
 
 
 def test_a_missing_program_is_named(kernel: Path, tmp_path: Path) -> None:
     image = nano.archive({"rumpel/settings": SETTINGS})
-    fails(kernel, image, tmp_path, "The program '/bin/program' is not in the root filesystem.")
+    why = "The program '/bin/program' is not in the root filesystem."
+    fails(kernel, image, tmp_path, why, nano.Status.UNUSABLE)
 
 
 def test_a_truncated_archive_is_named(kernel: Path, good: bytes, tmp_path: Path) -> None:
     image = program(good)
     at = image.rindex(b"070701", 0, image.rindex(b"070701"))
     why = f"The root filesystem's archive is truncated: the entry at byte {at} reaches beyond its end."
-    fails(kernel, image[: len(image) // 2], tmp_path, why)
+    fails(kernel, image[: len(image) // 2], tmp_path, why, nano.Status.ARCHIVE)
 
 
 def test_an_archive_without_its_last_entry_is_named(kernel: Path, tmp_path: Path) -> None:
     image = nano.archive({"rumpel/settings": SETTINGS})
     why = "The root filesystem's archive is truncated: it has no last entry."
-    fails(kernel, image[: image.rindex(b"070701")], tmp_path, why)
+    fails(kernel, image[: image.rindex(b"070701")], tmp_path, why, nano.Status.ARCHIVE)
 
 
 def test_a_damaged_header_is_named(kernel: Path, tmp_path: Path) -> None:
     image = nano.archive({"rumpel/settings": SETTINGS})
     why = "The root filesystem's archive is damaged: no cpio header at byte 0."
-    fails(kernel, b"X" + image[1:], tmp_path, why)
+    fails(kernel, b"X" + image[1:], tmp_path, why, nano.Status.ARCHIVE)
     why = "The root filesystem's archive is damaged: the header at byte 0 has a field that is no number."
-    fails(kernel, changed(image, 54, b"ZZZZZZZZ"), tmp_path, why)
+    fails(kernel, changed(image, 54, b"ZZZZZZZZ"), tmp_path, why, nano.Status.ARCHIVE)
 
 
 @pytest.mark.parametrize(
@@ -102,30 +105,54 @@ def test_a_damaged_header_is_named(kernel: Path, tmp_path: Path) -> None:
         (b"schema=1\0program\0", "The settings from the image have a record without '=': 'program'."),
         (b"program=/x\0", "The settings from the image do not begin with 'schema=1', the only version known."),
         (b"schema=1\0arg=x\0", "The settings name no program."),
+        (b"schema=1\0colour=red\0", "The settings from the image have a key that is not known: 'colour'."),
+        (SETTINGS + b"clear=env\0", "The setting 'clear' from the image is 'env': it must be 'arg' or 'volume'."),
+        (SETTINGS + b"program=/x\0", "The setting 'program' from the image is '/x': it was given before."),
+        (
+            b"schema=1\0program=x\0",
+            "The setting 'program' from the image is 'x': it must be an absolute path of a file.",
+        ),
+        (SETTINGS + b"env==x\0", "The setting 'env' from the image is '...': it must be 'NAME=VALUE'."),
+        (
+            SETTINGS + b"secret=../x=y\0",
+            "The setting 'secret' from the image is '...': it must be 'NAME=VALUE', the name of letters, digits, '.',"
+            " '_' and '-'.",
+        ),
+        (SETTINGS + b"hostname=-\n-\0", "The setting 'hostname' from the image is '-?-': it is not a host name."),
+        (
+            SETTINGS + b"hostname=" + b"x" * 65 + b"\0",
+            f"The setting 'hostname' from the image is '{'x' * 65}': a host name has at most 64 characters.",
+        ),
+        (
+            SETTINGS + b"clock=1h\0",
+            "The setting 'clock' from the image is '1h': it must be whole seconds, at most a century either way.",
+        ),
+        (
+            SETTINGS + b"volume=data,/data,ext4,rw\0",
+            "The setting 'volume' from the image is 'data,/data,ext4,rw': this kernel has no filesystem for volumes"
+            " (kernels that have: linux, debian).",
+        ),
+        (
+            SETTINGS + b"root=disk,erofs\0",
+            "The setting 'root' says that the root filesystem is on a disk, but this kernel has no part 'root-disk'.",
+        ),
     ],
 )
 def test_malformed_settings_are_named(settings: bytes, why: str, kernel: Path, tmp_path: Path) -> None:
-    fails(kernel, nano.archive({"rumpel/settings": settings}), tmp_path, why)
+    fails(kernel, nano.archive({"rumpel/settings": settings}), tmp_path, why, nano.Status.SETTINGS)
 
 
-def test_an_unknown_setting_is_said_and_ignored(kernel: Path, good: bytes, tmp_path: Path) -> None:
-    image = nano.archive({"rumpel/settings": SETTINGS + b"colour=red\0", "bin/program": good})
-    end = nano.run(kernel, image, tmp_path)
-    assert end.status == 0
-    assert "nano: the setting 'colour=red' from the image is unknown and is ignored" in end.console
-
-
-def test_an_unknown_word_on_the_command_line_is_said_and_ignored(kernel: Path, good: bytes, tmp_path: Path) -> None:
-    end = nano.run(kernel, program(good), tmp_path, memory="32M", extra=("-append", "colour=red quiet"))
-    assert end.status == 0
-    for word in ("colour=red", "quiet"):
-        assert f"nano: the word '{word}' on the kernel's command line is unknown and is ignored" in end.console
+def test_an_unknown_word_on_the_command_line_is_named(kernel: Path, good: bytes, tmp_path: Path) -> None:
+    end = nano.run(kernel, program(good), tmp_path, memory="32M", extra=("-append", "colour=red"))
+    why = "The kernel's command line has a word that is not known: 'colour=red'."
+    assert (end.control, end.last_line, end.qemu) == ((f"fail {why}",), f"nano: {why}", nano.Status.SETTINGS)
 
 
 def test_a_machine_without_randomness_starts_no_program(kernel: Path, good: bytes, tmp_path: Path) -> None:
     end = nano.run(kernel, program(good), tmp_path, memory="32M", cpu="qemu64", rng=False)
     why = "The machine has no source of randomness: no virtio-rng device, and a CPU without RDSEED and RDRAND."
     assert end.control == (f"fail {why}",)
+    assert (end.last_line, end.qemu) == (f"nano: {why}", nano.Status.RANDOMNESS)
     end = nano.run(kernel, program(good), tmp_path, memory="32M", cpu="qemu64")
     assert end.status == 0, "virtio-rng alone is enough"
 

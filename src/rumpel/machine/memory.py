@@ -2,7 +2,8 @@
 
 A Linux kernel finds a root filesystem that is an archive in memory, and unpacks it into a tmpfs beside it before the
 archive's memory is free again: it is there twice. That tmpfs takes at most half of what the kernel and the archive
-leave (Linux, Documentation/filesystems/ramfs-rootfs-initramfs.rst and tmpfs.rst).
+leave (Linux, Documentation/filesystems/ramfs-rootfs-initramfs.rst and tmpfs.rst). nano reads the archive where it lies;
+QEMU puts it at the memory's end, also where it then lies on the kernel, so what does not fit cannot say so.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _ROOM_IN_MINIMUM_MIB = 6
 _NEWC = b"070701"
 _ELF64 = b"\x7fELF\x02\x01"
 _PT_LOAD = 1
+_LOADED_AT = MIB
 
 
 def check_memory(plan: Plan, kernel: Path, rootfs: Path | None, memory: int) -> None:
@@ -37,7 +39,8 @@ def check_memory(plan: Plan, kernel: Path, rootfs: Path | None, memory: int) -> 
     if memory >= needed:
         return
     advised = -(-needed // ROUND) * ROUND
-    root = f", the root filesystem {_mib(archive)}M and as much again while it is unpacked" if archive >= MIB else ""
+    again = " and as much again while it is unpacked" if plan.kernel.init else ""
+    root = f", the root filesystem {_mib(archive)}M{again}" if archive >= MIB else ""
     raise UsageError(
         f"{size_text(memory)} is too little for '{plan.composition}': the kernel '{plan.kernel.name}' takes "
         f"{size_text(plan.kernel.memory)}{root}.",
@@ -50,7 +53,7 @@ def _needed(plan: Plan, kernel: int, archive: int) -> int:
     """In MiB; rounded down, so that nothing is refused that would have started."""
     minimum = plan.kernel.memory
     if not plan.kernel.init:
-        return minimum + archive // MIB
+        return max(minimum, _mib(_LOADED_AT + kernel + archive))
     unpacking = minimum + 2 * archive // MIB - _ROOM_IN_MINIMUM_MIB
     half_of_the_rest = (kernel + 3 * archive) // MIB
     return max(minimum, unpacking, half_of_the_rest)

@@ -36,10 +36,10 @@ def prepare(plan: Plan, image: Image, options: Options) -> Prepared:
     """Raises UsageError for what does not fit the plan, and for an image that does not fit into the memory."""
     check_ports(plan, options)
     run = at_start(plan, options.settings)
-    if options.settings.secrets and not plan.kernel.init:
+    if options.settings.secrets and not (plan.kernel.init or plan.kernel.recipe == "nano"):
         raise UsageError(
             f"The kernel '{plan.kernel.name}' gives a program no secrets.",
-            hint="Choose one with Rumpel's init, such as 'linux' or 'debian'.",
+            hint="Choose 'nano', or one with Rumpel's init, such as 'linux' or 'debian'.",
         )
     encoded = encode_settings(settings_of(plan, options.settings))
     without = msgspec.structs.replace(options.settings, secrets=())

@@ -88,3 +88,14 @@ def test_a_kernel_that_is_no_elf_file_counts_by_its_minimum(tmp_path: Path) -> N
     assert least(image, rootfs(tmp_path, 8 * MIB), plan()) == 80
     image.write_bytes(b"\x7fELF")
     assert least(image, rootfs(tmp_path, 8 * MIB), plan()) == 80
+
+
+def test_a_kernel_that_reads_the_archive_where_it_lies_needs_room_for_both(kernel: Path, tmp_path: Path) -> None:
+    nano = plan(minimum=2, init=())
+    assert least(kernel, rootfs(tmp_path, 10 * MIB), nano) == 1 + 44 + 10
+    assert least(kernel, rootfs(tmp_path, 10 * MIB + 1), nano) == 1 + 44 + 10 + 1
+    with pytest.raises(UsageError) as caught:
+        check_memory(nano, kernel, rootfs(tmp_path, 10 * MIB), 54)
+    assert str(caught.value).startswith(
+        "54M is too little for 'web': the kernel 'debian' takes 2M, the root filesystem 10M.\n"
+    )

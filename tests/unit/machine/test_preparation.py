@@ -16,11 +16,11 @@ IMAGE = Image(kernel="/no/such/kernel")
 SECRET = StartSettings(secrets=(("token", b"hunter2"),), environment=(("A", "1"),))
 
 
-def plan(*, init: tuple[str, ...] = ("init.c",)) -> Plan:
+def plan(*, init: tuple[str, ...] = ("init.c",), kernel: str = "debian") -> Plan:
     return Plan(
         schema=PLAN_SCHEMA, composition="web", summary="", machine=Machine(name="microvm", qemu_machine="microvm"),
-        kernel=Kernel(name="nano", recipe="nano", directory="kernels/nano", summary="", init=init), drivers=(),
-        devices=(), components=(), settings=Settings(), ports=(), ready=Ready(kind="exit"),
+        kernel=Kernel(name=kernel, recipe=kernel, directory=f"kernels/{kernel}", summary="", init=init),
+        drivers=(), devices=(), components=(), settings=Settings(), ports=(), ready=Ready(kind="exit"),
         volumes=(Volume(name="data", mount="/data", size=8, serial="data"),), sources=(), reasons=(), capabilities=(),
     )  # fmt: skip
 
@@ -37,8 +37,10 @@ def test_a_kernel_that_gives_no_secrets_is_not_asked_to() -> None:
     with pytest.raises(UsageError) as caught:
         prepare(plan(init=()), IMAGE, Options(settings=SECRET))
     assert str(caught.value) == (
-        "The kernel 'nano' gives a program no secrets.\nChoose one with Rumpel's init, such as 'linux' or 'debian'."
+        "The kernel 'debian' gives a program no secrets.\n"
+        "Choose 'nano', or one with Rumpel's init, such as 'linux' or 'debian'."
     )
+    assert prepare(plan(init=(), kernel="nano"), IMAGE, Options(settings=SECRET)).confidential
 
 
 def test_a_start_says_which_image_and_which_size_a_volume_has(tmp_path: Path) -> None:
