@@ -41,7 +41,13 @@ def left(temporary: Path) -> list[str]:
     return of_run(temporary) + files
 
 
-@pytest.mark.timeout(ROUNDS * (LONGEST + PATIENCE) + 60)
+def until_a_machine_runs(temporary: Path, runner: subprocess.Popen[bytes]) -> None:
+    while not any("qemu-system" in line for line in of_run(temporary)):
+        assert runner.poll() is None, "the runner ended without a machine"
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(ROUNDS * (2 * LONGEST + PATIENCE) + 120)
 @pytest.mark.parametrize("processes", [0, 2])
 def test_nothing_is_left_of_a_runner_that_was_killed(tmp_path: Path, processes: int) -> None:
     project = write_project(tmp_path / "project")
@@ -56,7 +62,11 @@ def test_nothing_is_left_of_a_runner_that_was_killed(tmp_path: Path, processes: 
         runner = subprocess.Popen(
             command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        time.sleep(chance.uniform(0.2, LONGEST))
+        if number % 2 == 0:  # while a machine runs, at some moment of its life
+            until_a_machine_runs(temporary, runner)
+            time.sleep(chance.uniform(0, 2))
+        else:
+            time.sleep(chance.uniform(0.2, LONGEST))
         machines += sum("qemu-system" in line for line in of_run(temporary))
         runner.send_signal(signal.SIGKILL)
         assert runner.wait() == -signal.SIGKILL
@@ -88,7 +98,7 @@ def test_an_interrupted_runner_leaves_nothing(tmp_path: Path) -> None:
 def test_the_folder_of_a_process_that_died_with_its_watcher_goes_with_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scratch.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     old = tmp_path / f"{scratch.PREFIX}{os.getuid()}-old"
     fresh = tmp_path / f"{scratch.PREFIX}{os.getuid()}-fresh"
     kept = tmp_path / f"{scratch.PREFIX}{os.getuid()}-kept"
@@ -96,13 +106,13 @@ def test_the_folder_of_a_process_that_died_with_its_watcher_goes_with_the_next(
         folder.mkdir()
     (kept / ".kept").touch()
     now = time.time()
-    monkeypatch.setattr(scratch.time, "time", lambda: now + 3600)
+    monkeypatch.setattr("rumpel.harness.scratch.time.time", lambda: now + 3600)
     held = scratch.Scratch()
     try:
         assert not old.exists()
         assert not fresh.exists()  # an hour later it is old too
         assert kept.exists()
-        monkeypatch.setattr(scratch.time, "time", lambda: now)
+        monkeypatch.setattr("rumpel.harness.scratch.time.time", lambda: now)
         fresh.mkdir()
         scratch.Scratch().close()
         assert fresh.exists()  # it may be about to be locked
