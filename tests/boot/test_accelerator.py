@@ -23,12 +23,12 @@ QEMU = find_qemu("qemu-system-x86_64")
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch) -> None:
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUMPEL_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def a_kvm(tmp_path, monkeypatch) -> Path:
+def a_kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A device file that can be opened, so that the choice goes on to the probe wherever the test runs."""
     device = tmp_path / "kvm"
     device.touch()
@@ -44,7 +44,7 @@ def qemu_that(tmp_path: Path, under_kvm: str) -> str:
     return str(program)
 
 
-def test_counting_guest_counts_to_its_end_under_tcg(tmp_path) -> None:
+def test_counting_guest_counts_to_its_end_under_tcg(tmp_path: Path) -> None:
     guest = tmp_path / "guest"
     guest.write_bytes(counting_guest())
     pace = accelerator._pace(QEMU, "tcg", guest)
@@ -52,20 +52,20 @@ def test_counting_guest_counts_to_its_end_under_tcg(tmp_path) -> None:
     assert pace.said == ""
 
 
-def test_kvm_that_never_lets_a_guest_begin_loses(tmp_path, a_kvm) -> None:
+def test_kvm_that_never_lets_a_guest_begin_loses(tmp_path: Path, a_kvm: Path) -> None:
     choice = choose_accelerator("auto", qemu_that(tmp_path, "exec sleep 60"))
     assert choice.name == "tcg"
     assert re.fullmatch(r"/dev/kvm exists, but a guest ran \d+ times slower than under TCG; using TCG\.", choice.reason)
 
 
-def test_kvm_that_crawls_loses_with_its_ratio(tmp_path, a_kvm) -> None:
+def test_kvm_that_crawls_loses_with_its_ratio(tmp_path: Path, a_kvm: Path) -> None:
     crawl = "i=0; while [ $i -lt 40 ]; do printf .; sleep 0.1; i=$((i+1)); done"
     choice = choose_accelerator("auto", qemu_that(tmp_path, crawl))
     assert choice.name == "tcg"
     assert " times slower than under TCG; using TCG." in choice.reason
 
 
-def test_kvm_that_refuses_loses_with_qemus_words(tmp_path, a_kvm) -> None:
+def test_kvm_that_refuses_loses_with_qemus_words(tmp_path: Path, a_kvm: Path) -> None:
     choice = choose_accelerator(
         "auto", qemu_that(tmp_path, "echo 'failed to initialize kvm: No such device' >&2; exit 1")
     )
@@ -75,12 +75,12 @@ def test_kvm_that_refuses_loses_with_qemus_words(tmp_path, a_kvm) -> None:
     )
 
 
-def test_kvm_that_is_faster_wins(tmp_path, a_kvm) -> None:
+def test_kvm_that_is_faster_wins(tmp_path: Path, a_kvm: Path) -> None:
     choice = choose_accelerator("auto", qemu_that(tmp_path, "head -c 1024 /dev/zero"))
     assert (choice.name, choice.reason) == ("kvm", "A guest ran faster under KVM than under TCG; using KVM.")
 
 
-def test_result_is_kept_until_qemu_changes(tmp_path, a_kvm) -> None:
+def test_result_is_kept_until_qemu_changes(tmp_path: Path, a_kvm: Path) -> None:
     qemu = qemu_that(tmp_path, "echo x >> " + str(tmp_path / "probes") + "; exit 1")
     first = choose_accelerator("auto", qemu)
     assert choose_accelerator("auto", qemu) == first
@@ -91,14 +91,14 @@ def test_result_is_kept_until_qemu_changes(tmp_path, a_kvm) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"schema": 1}', json.dumps({"name": "warp"}).encode()])
-def test_damaged_cache_is_measured_anew(tmp_path, a_kvm, content) -> None:
+def test_damaged_cache_is_measured_anew(tmp_path: Path, a_kvm: Path, content: bytes) -> None:
     accelerator_file().parent.mkdir(parents=True)
     accelerator_file().write_bytes(content)
     assert choose_accelerator("auto", qemu_that(tmp_path, "exit 1")).name == "tcg"
     assert json.loads(accelerator_file().read_bytes())["name"] == "tcg"
 
 
-def test_machine_without_kvm_uses_tcg_and_says_why(tmp_path, monkeypatch) -> None:
+def test_machine_without_kvm_uses_tcg_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accelerator, "_DEVICE", tmp_path / "none")
     assert choose_accelerator("auto", QEMU).reason == "This machine has no /dev/kvm; using TCG."
     with pytest.raises(HostError) as caught:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.boot.conftest import Boot, PlanFactory
 
 from rumpel.errors import HostError, InstanceError, MachineError
 from rumpel.machine.detached import Job, start_detached
@@ -64,14 +65,14 @@ def ends(pid: int, seconds: float = 20) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGSEGV])
-def test_qemu_dies_with_its_owner_whatever_kills_it(owner, plan_of, number) -> None:
+def test_qemu_dies_with_its_owner_whatever_kills_it(owner: Owner, plan_of: PlanFactory, number: int) -> None:
     process, qemu = owner(plan_of("deaf"))
     assert start_time_of(qemu) > 0
     process.send_signal(number)
     assert ends(qemu)
 
 
-def test_name_of_a_killed_owner_is_free_and_its_console_is_kept(owner, plan_of, boot) -> None:
+def test_name_of_a_killed_owner_is_free_and_its_console_is_kept(owner: Owner, plan_of: PlanFactory, boot: Boot) -> None:
     process, qemu = owner(plan_of("deaf"))
     process.kill()
     assert ends(qemu)
@@ -82,7 +83,7 @@ def test_name_of_a_killed_owner_is_free_and_its_console_is_kept(owner, plan_of, 
     assert (instance.directory / "console.log.1").read_bytes() == b"READY\n"
 
 
-def test_qemu_does_not_start_for_an_owner_that_is_gone(tmp_path) -> None:
+def test_qemu_does_not_start_for_an_owner_that_is_gone(tmp_path: Path) -> None:
     """The owner may die between the fork and the signal being set: then the child ends by itself."""
     from rumpel.machine.process import _GUARD
 
@@ -94,13 +95,13 @@ def test_qemu_does_not_start_for_an_owner_that_is_gone(tmp_path) -> None:
     assert not (tmp_path / "started").exists()
 
 
-def test_process_reports_what_it_used(tmp_path) -> None:
+def test_process_reports_what_it_used(tmp_path: Path) -> None:
     process = Process(["sh", "-c", "exit 3"], descriptors=(), stderr=tmp_path / "stderr")
     assert process.reap() == 3
     assert process.usage().resident > 0
 
 
-def test_detached_machine_goes_on_after_the_command_and_stops_by_name(plan_of, floor) -> None:
+def test_detached_machine_goes_on_after_the_command_and_stops_by_name(plan_of: PlanFactory, floor: Image) -> None:
     seen = start_detached(plan_of("stop", "status=4", net=True), floor, TCG)
     try:
         assert seen.state == "ready"
@@ -116,14 +117,14 @@ def test_detached_machine_goes_on_after_the_command_and_stops_by_name(plan_of, f
     assert ends(seen.record.qemu)
 
 
-def test_detached_machine_ends_in_order_when_its_owner_is_told_to(plan_of, floor) -> None:
+def test_detached_machine_ends_in_order_when_its_owner_is_told_to(plan_of: PlanFactory, floor: Image) -> None:
     seen = start_detached(plan_of("stop", "status=4"), floor, TCG)
     os.kill(seen.record.owner, signal.SIGTERM)
     assert ends(seen.record.owner)
     assert find_instance("floor").record.status == 4
 
 
-def test_detached_failure_comes_back_as_it_was(plan_of, floor) -> None:
+def test_detached_failure_comes_back_as_it_was(plan_of: PlanFactory, floor: Image) -> None:
     with pytest.raises(MachineError) as caught:
         start_detached(plan_of("fail", ready=Ready(kind="console", console="never")), floor, TCG)
     assert caught.value.message == "The guest could not run the program: there is no program at '/bin/none'."
@@ -134,7 +135,7 @@ def test_detached_failure_comes_back_as_it_was(plan_of, floor) -> None:
     assert host.value.message == "QEMU is not installed: there is no program 'qemu-system-none'."
 
 
-def test_stop_by_name_passes_over_an_owner_that_hangs(plan_of, floor) -> None:
+def test_stop_by_name_passes_over_an_owner_that_hangs(plan_of: PlanFactory, floor: Image) -> None:
     seen = start_detached(plan_of("deaf"), floor, TCG)
     os.kill(seen.record.owner, signal.SIGSTOP)
     try:
@@ -148,7 +149,7 @@ def test_stop_by_name_passes_over_an_owner_that_hangs(plan_of, floor) -> None:
 
 
 def test_detached_machine_is_kept_where_a_relative_folder_of_this_command_means(
-    plan_of, floor, tmp_path, monkeypatch
+    plan_of: PlanFactory, floor: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RUMPEL_STATE", "a state")
@@ -158,7 +159,7 @@ def test_detached_machine_is_kept_where_a_relative_folder_of_this_command_means(
 
 
 def test_detached_machine_that_this_computer_refuses_is_told_in_a_sentence(
-    plan_of, floor, tmp_path, monkeypatch
+    plan_of: PlanFactory, floor: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RUMPEL_STATE", str(tmp_path / "file/state"))

@@ -53,5 +53,5 @@ def test_importing_rumpel_loads_nothing_of_the_harness() -> None:
 
 def test_a_name_that_there_is_not_is_said_so() -> None:
     with pytest.raises(AttributeError) as caught:
-        _ = rumpel.bot  # type: ignore[attr-defined]
+        _ = rumpel.bot
     assert str(caught.value) == "module 'rumpel' has no attribute 'bot'"

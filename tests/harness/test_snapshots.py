@@ -7,6 +7,7 @@ import struct
 import time
 
 import pytest
+from tests.harness.conftest import Guest
 from tests.harness.sql import count, insert, prepare, sql
 
 from rumpel.errors import MachineError, UsageError
@@ -15,7 +16,7 @@ from rumpel.machine.snapshots import empty_qcow2
 
 
 @pytest.mark.boot
-def test_memory_is_as_it_was(guest) -> None:
+def test_memory_is_as_it_was(guest: Guest) -> None:
     vm = guest("echo", "status=4")
     vm.console.wait_for("READY")
     vm.console.type("one\n")
@@ -31,7 +32,7 @@ def test_memory_is_as_it_was(guest) -> None:
 
 
 @pytest.mark.boot
-def test_a_machine_that_has_ended_is_restored_too(guest) -> None:
+def test_a_machine_that_has_ended_is_restored_too(guest: Guest) -> None:
     vm = guest("echo", "status=4")
     vm.console.wait_for("READY")
     vm.snapshot("begin")
@@ -49,7 +50,7 @@ def test_a_machine_that_has_ended_is_restored_too(guest) -> None:
 
 
 @pytest.mark.boot
-def test_a_snapshot_can_be_taken_again_and_there_can_be_several(guest) -> None:
+def test_a_snapshot_can_be_taken_again_and_there_can_be_several(guest: Guest) -> None:
     vm = guest("echo")
     vm.console.wait_for("READY")
     vm.snapshot("a")
@@ -69,7 +70,7 @@ def test_a_snapshot_can_be_taken_again_and_there_can_be_several(guest) -> None:
 
 
 @pytest.mark.boot
-def test_a_snapshot_of_a_paused_machine_leaves_it_paused(guest) -> None:
+def test_a_snapshot_of_a_paused_machine_leaves_it_paused(guest: Guest) -> None:
     vm = guest("echo")
     vm.console.wait_for("READY")
     vm.pause()
@@ -80,7 +81,7 @@ def test_a_snapshot_of_a_paused_machine_leaves_it_paused(guest) -> None:
 
 
 @pytest.mark.boot
-def test_unknown_and_impossible_names_are_refused(guest) -> None:
+def test_unknown_and_impossible_names_are_refused(guest: Guest) -> None:
     vm = guest("deaf")
     with pytest.raises(UsageError) as caught:
         vm.restore("ready")

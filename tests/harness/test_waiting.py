@@ -11,6 +11,7 @@ from typing import Any
 
 import pexpect  # type: ignore[import-untyped]
 import pytest
+from tests.harness.conftest import Guest
 
 from rumpel.errors import MachineError, UsageError
 from rumpel.harness.vm import Vm
@@ -38,7 +39,7 @@ def error_of(wait: Callable[[Vm], Any], vm: Vm) -> tuple[MachineError, float]:
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_every_wait_ends_at_once_when_qemu_is_killed(guest, wait: str) -> None:
+def test_every_wait_ends_at_once_when_qemu_is_killed(guest: Guest, wait: str) -> None:
     vm = guest("deaf", ready=NEVER)
     vm.console.wait_for("READY")
     threading.Timer(0.3, os.kill, (vm.instance.pid, signal.SIGKILL)).start()
@@ -50,7 +51,7 @@ def test_every_wait_ends_at_once_when_qemu_is_killed(guest, wait: str) -> None:
 
 
 @pytest.mark.parametrize("wait", WAITS)
-def test_every_wait_ends_at_once_when_the_guest_panics(guest, wait: str) -> None:
+def test_every_wait_ends_at_once_when_the_guest_panics(guest: Guest, wait: str) -> None:
     error, took = error_of(WAITS[wait], guest("panic", ready=NEVER))
     assert took < 5
     if wait != "event":
@@ -58,14 +59,14 @@ def test_every_wait_ends_at_once_when_the_guest_panics(guest, wait: str) -> None
 
 
 @pytest.mark.parametrize("wait", ["console", "check"])
-def test_every_wait_ends_at_once_when_the_program_ends(guest, wait: str) -> None:
+def test_every_wait_ends_at_once_when_the_program_ends(guest: Guest, wait: str) -> None:
     error, took = error_of(WAITS[wait], guest("status=3", ready=NEVER))
     assert took < 5
     assert error.message == "The program of 'floor' ended with status 3."
     assert error.evidence.guest_status == 3
 
 
-def test_an_error_carries_the_console_the_statuses_and_a_line_to_paste(guest) -> None:
+def test_an_error_carries_the_console_the_statuses_and_a_line_to_paste(guest: Guest) -> None:
     error, _ = error_of(WAITS["console"], guest("status=7", ready=NEVER))
     assert "READY" in error.evidence.console
     assert error.evidence.qemu_status == 1
@@ -74,19 +75,19 @@ def test_an_error_carries_the_console_the_statuses_and_a_line_to_paste(guest) ->
     assert "READY" in str(error) and "To start it by hand:" in str(error)
 
 
-def test_a_console_wait_that_is_late_says_which_pattern_and_how_long(guest) -> None:
+def test_a_console_wait_that_is_late_says_which_pattern_and_how_long(guest: Guest) -> None:
     vm = guest("deaf")
     error, took = error_of(lambda vm: vm.console.wait_for("never", timeout=0.2), vm)
     assert error.message == "No line of the console of 'floor' matched 'never' within 0.2 s."
     assert 0.2 <= took < 3
 
 
-def test_a_console_wait_gives_the_match_and_its_groups(guest) -> None:
+def test_a_console_wait_gives_the_match_and_its_groups(guest: Guest) -> None:
     found = guest("deaf").console.wait_for(r"^RE(A)DY$")
     assert (found.text, found.groups, found.begin, found.end) == ("READY", ("A",), 0, 5)
 
 
-def test_what_means_failure_ends_a_console_wait_where_it_comes_first(guest) -> None:
+def test_what_means_failure_ends_a_console_wait_where_it_comes_first(guest: Guest) -> None:
     vm = guest("echo")
     vm.console.wait_for("READY")
     vm.console.type("bad\nnever\n")
@@ -97,7 +98,7 @@ def test_what_means_failure_ends_a_console_wait_where_it_comes_first(guest) -> N
     assert vm.console.wait_for("bad", fail="never").text == "bad"
 
 
-def test_a_check_that_never_succeeds_says_what_its_last_try_saw(guest) -> None:
+def test_a_check_that_never_succeeds_says_what_its_last_try_saw(guest: Guest) -> None:
     vm = guest("deaf")
 
     def lacking() -> bool:
@@ -109,7 +110,7 @@ def test_a_check_that_never_succeeds_says_what_its_last_try_saw(guest) -> None:
     assert error.message == "'the count' did not succeed within 0.2 s; at last it returned 0."
 
 
-def test_a_check_is_tried_once_more_at_the_deadline_and_its_result_returned(guest) -> None:
+def test_a_check_is_tried_once_more_at_the_deadline_and_its_result_returned(guest: Guest) -> None:
     vm = guest("deaf")
     tries: list[float] = []
     begun = time.monotonic()
@@ -122,7 +123,7 @@ def test_a_check_is_tried_once_more_at_the_deadline_and_its_result_returned(gues
     assert tries[-1] >= 0.5 and all(each < 0.5 for each in tries[:-1])
 
 
-def test_a_scale_multiplies_timeouts(guest) -> None:
+def test_a_scale_multiplies_timeouts(guest: Guest) -> None:
     vm = guest("deaf", scale=3.0)
     _, took = error_of(lambda vm: vm.wait(lambda: False, 0.2), vm)
     assert took >= 0.6
@@ -143,7 +144,7 @@ def test_a_burst_of_ten_megabytes_is_searched_in_less_than_a_second() -> None:
     assert time.process_time() - begun < 1.0
 
 
-def test_an_event_is_seen_that_came_before_the_wait_for_it(guest) -> None:
+def test_an_event_is_seen_that_came_before_the_wait_for_it(guest: Guest) -> None:
     vm = guest("deaf")
     stopped, resumed = vm.events.expect("STOP"), vm.events.expect("RESUME")
     vm.pause()
@@ -154,7 +155,7 @@ def test_an_event_is_seen_that_came_before_the_wait_for_it(guest) -> None:
     assert vm.events.expect("STOP").seen == ()
 
 
-def test_an_event_that_does_not_come_is_told_with_those_that_came(guest) -> None:
+def test_an_event_that_does_not_come_is_told_with_those_that_came(guest: Guest) -> None:
     vm = guest("deaf")
     expected = vm.events.expect("RESET")
     vm.pause()
@@ -163,14 +164,14 @@ def test_an_event_that_does_not_come_is_told_with_those_that_came(guest) -> None
     assert caught.value.message == "QEMU did not report the event 'RESET' within 0.5 s; reported were: STOP."
 
 
-def test_the_exit_status_is_the_programs(guest) -> None:
+def test_the_exit_status_is_the_programs(guest: Guest) -> None:
     vm = guest("status=42")
     assert vm.wait_exit() == 42
     assert vm.exit_status == 42
     assert vm.ended
 
 
-def test_a_program_that_does_not_end_and_one_that_was_killed_have_no_status(guest) -> None:
+def test_a_program_that_does_not_end_and_one_that_was_killed_have_no_status(guest: Guest) -> None:
     vm = guest("deaf")
     error, _ = error_of(lambda vm: vm.wait_exit(0.2), vm)
     assert error.message == "The program of 'floor' did not end within 0.2 s."
@@ -180,12 +181,12 @@ def test_a_program_that_does_not_end_and_one_that_was_killed_have_no_status(gues
     assert vm.exit_status is None
 
 
-def test_stop_says_what_it_took(guest) -> None:
+def test_stop_says_what_it_took(guest: Guest) -> None:
     assert guest("stop", "status=5").stop() == "asked"
     assert guest("deaf").stop(0.2) == "quit"
 
 
-def test_statistics_have_cpu_time_memory_and_the_timeline(guest) -> None:
+def test_statistics_have_cpu_time_memory_and_the_timeline(guest: Guest) -> None:
     vm = guest("stop")
     vm.wait_ready()
     stats = vm.stats()
@@ -194,7 +195,7 @@ def test_statistics_have_cpu_time_memory_and_the_timeline(guest) -> None:
     assert 0 < stats.marks["console"] <= stats.marks["ready"]
 
 
-def test_a_dialog_expects_and_types(guest) -> None:
+def test_a_dialog_expects_and_types(guest: Guest) -> None:
     vm = guest("echo", "status=6")
     dialog = vm.console.interact(timeout=20)
     vm.console.wait_for("READY")
@@ -208,7 +209,7 @@ def test_a_dialog_expects_and_types(guest) -> None:
     assert vm.wait_exit() == 6
 
 
-def test_a_dialog_with_a_machine_that_crashes_is_a_machine_error(guest) -> None:
+def test_a_dialog_with_a_machine_that_crashes_is_a_machine_error(guest: Guest) -> None:
     vm = guest("echo", "reset")
     vm.console.wait_for("READY")
     dialog = vm.console.interact(timeout=20)
@@ -217,7 +218,7 @@ def test_a_dialog_with_a_machine_that_crashes_is_a_machine_error(guest) -> None:
         dialog.expect("never")
 
 
-def test_what_a_composition_does_not_have_is_a_users_mistake(guest) -> None:
+def test_what_a_composition_does_not_have_is_a_users_mistake(guest: Guest) -> None:
     vm = guest("deaf")
     with pytest.raises(UsageError) as caught:
         _ = vm.url
@@ -233,7 +234,7 @@ def test_what_a_composition_does_not_have_is_a_users_mistake(guest) -> None:
     assert str(caught.value) == "The composition 'floor' has no volume."
 
 
-def test_qemus_refusal_is_told_in_its_words(guest) -> None:
+def test_qemus_refusal_is_told_in_its_words(guest: Guest) -> None:
     with pytest.raises(MachineError) as caught:
         guest("deaf").qmp("query-nothing")
     assert caught.value.message == (

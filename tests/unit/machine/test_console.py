@@ -16,13 +16,13 @@ def console() -> Console:
     return Console(threading.Condition(threading.RLock()))
 
 
-def test_match_is_found_that_came_before(console) -> None:
+def test_match_is_found_that_came_before(console: Console) -> None:
     console.feed(b"one\ntwo 22\nthree\n")
     found = console.wait_for(r"^two (\d+)$", 0)
     assert (found.text, found.groups, found.end) == ("two 22", ("22",), len("one\ntwo 22"))
 
 
-def test_match_is_found_that_comes_in_single_bytes(console) -> None:
+def test_match_is_found_that_comes_in_single_bytes(console: Console) -> None:
     def feed() -> None:
         for byte in b"noise\r\nlistening on 80\r\n":
             console.feed(bytes([byte]))
@@ -33,7 +33,7 @@ def test_match_is_found_that_comes_in_single_bytes(console) -> None:
     thread.join()
 
 
-def test_search_goes_on_behind_a_position(console) -> None:
+def test_search_goes_on_behind_a_position(console: Console) -> None:
     console.feed(b"tick\ntick\n")
     first = console.wait_for("tick", 0)
     second = console.wait_for("tick", 0, since=first.end)
@@ -42,7 +42,7 @@ def test_search_goes_on_behind_a_position(console) -> None:
         console.wait_for("tick", 0, since=second.end)
 
 
-def test_burst_is_searched_in_time_linear_in_its_length(console) -> None:
+def test_burst_is_searched_in_time_linear_in_its_length(console: Console) -> None:
     """The searched bytes are counted: each at most once, and the overlap once for each search."""
     searched = 0
 
@@ -64,7 +64,7 @@ def test_burst_is_searched_in_time_linear_in_its_length(console) -> None:
     assert searched <= 2500 * 4096 + rounds * OVERLAP
 
 
-def test_ten_megabytes_in_pieces_are_waited_through_to_the_last_line(console) -> None:
+def test_ten_megabytes_in_pieces_are_waited_through_to_the_last_line(console: Console) -> None:
     def feed() -> None:
         for _ in range(160):
             console.feed((b"y" * 63 + b"\n") * 1024)
@@ -76,7 +76,7 @@ def test_ten_megabytes_in_pieces_are_waited_through_to_the_last_line(console) ->
     thread.join()
 
 
-def test_memory_is_bounded_and_positions_stay_true(console) -> None:
+def test_memory_is_bounded_and_positions_stay_true(console: Console) -> None:
     piece = b"z" * (1 << 20)
     for _ in range((KEEP >> 20) * 3):
         console.feed(piece)
@@ -86,13 +86,13 @@ def test_memory_is_bounded_and_positions_stay_true(console) -> None:
     assert console.wait_for("^end$", 0).end == console.position - 1
 
 
-def test_timeout_names_pattern_and_time(console) -> None:
+def test_timeout_names_pattern_and_time(console: Console) -> None:
     with pytest.raises(ConsoleTimeoutError) as caught:
         console.wait_for("never", 0.01)
     assert str(caught.value) == "'never' did not appear on the console within 0.01 s"
 
 
-def test_watch_ends_the_wait_but_what_came_before_counts(console) -> None:
+def test_watch_ends_the_wait_but_what_came_before_counts(console: Console) -> None:
     def watch() -> None:
         raise RuntimeError("it ended")
 
@@ -102,7 +102,7 @@ def test_watch_ends_the_wait_but_what_came_before_counts(console) -> None:
         console.wait_for("never", 5, watch=watch)
 
 
-def test_watch_may_wait_for_the_thread_that_feeds(console) -> None:
+def test_watch_may_wait_for_the_thread_that_feeds(console: Console) -> None:
     """No lock is held while watching: else the feeding thread could not go on."""
     fed = threading.Event()
 
@@ -117,18 +117,18 @@ def test_watch_may_wait_for_the_thread_that_feeds(console) -> None:
     assert console.wait_for("late", 30, watch=watch).text == "late"
 
 
-def test_bytes_that_are_not_utf8_are_shown_and_do_no_harm(console) -> None:
+def test_bytes_that_are_not_utf8_are_shown_and_do_no_harm(console: Console) -> None:
     console.feed(b"\xff\xfe binary\n")
     assert console.wait_for("binary", 0).text == "binary"
     assert console.text() == "\ufffd\ufffd binary\n"
 
 
-def test_tail_is_the_last_lines(console) -> None:
+def test_tail_is_the_last_lines(console: Console) -> None:
     console.feed("".join(f"line {number}\n" for number in range(100)).encode())
     assert console.tail(3) == "line 97\nline 98\nline 99"
 
 
-def test_slow_follower_delays_nobody_and_misses_nothing(console) -> None:
+def test_slow_follower_delays_nobody_and_misses_nothing(console: Console) -> None:
     heard = bytearray()
 
     def slow(data: bytes) -> None:

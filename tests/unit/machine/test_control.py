@@ -33,7 +33,7 @@ def report_of(data: bytes) -> Report:
         (b"nonsense\nexit 0\n", Report(status=0)),
     ],
 )
-def test_lines_mean_what_the_protocol_says(data, report) -> None:
+def test_lines_mean_what_the_protocol_says(data: bytes, report: Report) -> None:
     assert report_of(data) == report
 
 
@@ -53,7 +53,7 @@ def test_endless_line_takes_no_memory() -> None:
 
 
 @given(st.lists(st.binary(max_size=300)))
-def test_cutting_the_bytes_otherwise_changes_nothing(pieces) -> None:
+def test_cutting_the_bytes_otherwise_changes_nothing(pieces: list[bytes]) -> None:
     whole = b"".join(pieces)
     reader = ControlReader()
     for piece in pieces:

@@ -62,11 +62,11 @@ def respond(status: str) -> Answer:
 
 
 @pytest.mark.parametrize("status", [200, 204, 302])
-def test_http_is_ready_with_the_first_good_answer(server, status) -> None:
+def test_http_is_ready_with_the_first_good_answer(server: Callable[[Answer], int], status: int) -> None:
     assert wait_for_http(server(respond(f"{status} Fine")), "/", soon(), watch) == status
 
 
-def test_http_request_asks_for_the_path(server) -> None:
+def test_http_request_asks_for_the_path(server: Callable[[Answer], int]) -> None:
     asked: list[bytes] = []
 
     def answer(connection: socket.socket, number: int) -> None:
@@ -78,7 +78,7 @@ def test_http_request_asks_for_the_path(server) -> None:
     assert asked[0].startswith(f"GET /health?full=1 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n".encode())
 
 
-def test_http_goes_on_after_refusals_and_errors(server) -> None:
+def test_http_goes_on_after_refusals_and_errors(server: Callable[[Answer], int]) -> None:
     def answer(connection: socket.socket, number: int) -> None:
         if number > 8:
             respond("200 OK")(connection, number)
@@ -90,7 +90,7 @@ def test_http_goes_on_after_refusals_and_errors(server) -> None:
     assert wait_for_http(server(answer), "/", soon(), watch) == 200
 
 
-def test_http_answer_in_single_bytes_is_understood(server) -> None:
+def test_http_answer_in_single_bytes_is_understood(server: Callable[[Answer], int]) -> None:
     def answer(connection: socket.socket, number: int) -> None:
         for byte in b"HTTP/1.0 200 OK\r\n":
             connection.sendall(bytes([byte]))
@@ -99,7 +99,7 @@ def test_http_answer_in_single_bytes_is_understood(server) -> None:
     assert wait_for_http(server(answer), "/", soon(), watch) == 200
 
 
-def test_lost_first_connection_does_not_hold_up_the_next(server) -> None:
+def test_lost_first_connection_does_not_hold_up_the_next(server: Callable[[Answer], int]) -> None:
     """As where the guest's network was not up for the first packet: that connection stays silent for ever."""
 
     def answer(connection: socket.socket, number: int) -> None:
@@ -109,7 +109,7 @@ def test_lost_first_connection_does_not_hold_up_the_next(server) -> None:
     assert wait_for_http(server(answer), "/", soon(), watch) == 200
 
 
-def test_slow_server_is_waited_for_and_not_pressed(server) -> None:
+def test_slow_server_is_waited_for_and_not_pressed(server: Callable[[Answer], int]) -> None:
     numbers: list[int] = []
 
     def answer(connection: socket.socket, number: int) -> None:
@@ -135,13 +135,13 @@ def test_slow_server_is_waited_for_and_not_pressed(server) -> None:
         ),
     ],
 )
-def test_what_was_seen_last_is_said(server, answer, seen) -> None:
+def test_what_was_seen_last_is_said(server: Callable[[Answer], int], answer: Answer, seen: str) -> None:
     with pytest.raises(ProbeTimeoutError) as caught:
         wait_for_http(server(answer), "/", soon(0.6), watch)
     assert caught.value.seen == seen
 
 
-def test_port_is_ready_only_when_the_guest_took_the_connection(server) -> None:
+def test_port_is_ready_only_when_the_guest_took_the_connection(server: Callable[[Answer], int]) -> None:
     asked = 0
 
     def taken() -> bool:
@@ -153,17 +153,17 @@ def test_port_is_ready_only_when_the_guest_took_the_connection(server) -> None:
     assert asked == 6
 
 
-def test_port_is_ready_with_the_first_byte(server) -> None:
+def test_port_is_ready_with_the_first_byte(server: Callable[[Answer], int]) -> None:
     wait_for_port(server(lambda connection, number: connection.sendall(b"220 hello")), soon(), watch, lambda: False)
 
 
-def test_port_that_is_closed_at_once_is_not_ready(server) -> None:
+def test_port_that_is_closed_at_once_is_not_ready(server: Callable[[Answer], int]) -> None:
     with pytest.raises(ProbeTimeoutError) as caught:
         wait_for_port(server(lambda connection, number: connection.close()), soon(0.5), watch, lambda: False)
     assert caught.value.seen == "connections were closed at once"
 
 
-def test_watch_ends_the_wait(server) -> None:
+def test_watch_ends_the_wait(server: Callable[[Answer], int]) -> None:
     def over(seconds: float) -> None:
         raise RuntimeError("QEMU ended")
 

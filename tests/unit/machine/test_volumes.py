@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_volume_is_a_clean_ext4_image_of_its_size(place) -> None:
+def test_volume_is_a_clean_ext4_image_of_its_size(place: Place) -> None:
     with take_volume(DATA, place) as taken:
         assert taken.path == volume_path("web", "data", place.folder)
         assert taken.path.stat().st_size == 8 * MIB
@@ -60,12 +61,12 @@ def test_volume_is_a_clean_ext4_image_of_its_size(place) -> None:
         assert "clean" in tool("e2fsck", "-n", str(taken.path))
 
 
-def test_volume_lies_in_the_state_folder_by_instance(monkeypatch, tmp_path) -> None:
+def test_volume_lies_in_the_state_folder_by_instance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RUMPEL_STATE", str(tmp_path))
     assert volume_path("web", "data") == tmp_path / "volumes" / "web" / "data.ext4"
 
 
-def test_volume_is_filled_from_its_folder_once(place, tmp_path) -> None:
+def test_volume_is_filled_from_its_folder_once(place: Place, tmp_path: Path) -> None:
     seed = tmp_path / "seed"
     seed.mkdir()
     (seed / "greeting").write_text("hello\n")
@@ -79,7 +80,7 @@ def test_volume_is_filled_from_its_folder_once(place, tmp_path) -> None:
     assert path.read_bytes() == before
 
 
-def test_missing_seed_folder_is_named(place, tmp_path) -> None:
+def test_missing_seed_folder_is_named(place: Place, tmp_path: Path) -> None:
     with pytest.raises(VolumeError) as caught:
         ensure_volume(Volume(name="data", mount="/data", size=8, files="none"), place)
     assert str(caught.value) == (
@@ -88,7 +89,7 @@ def test_missing_seed_folder_is_named(place, tmp_path) -> None:
     )
 
 
-def test_seed_larger_than_the_volume_is_refused(place, tmp_path) -> None:
+def test_seed_larger_than_the_volume_is_refused(place: Place, tmp_path: Path) -> None:
     seed = tmp_path / "seed"
     seed.mkdir()
     (seed / "big").write_bytes(b"x" * 9 * MIB)
@@ -98,7 +99,7 @@ def test_seed_larger_than_the_volume_is_refused(place, tmp_path) -> None:
     assert not volume_path("web", "data", place.folder).exists()
 
 
-def test_seed_that_fits_only_by_its_bytes_is_refused_with_mke2fs_words(place, tmp_path) -> None:
+def test_seed_that_fits_only_by_its_bytes_is_refused_with_mke2fs_words(place: Place, tmp_path: Path) -> None:
     seed = tmp_path / "seed"
     seed.mkdir()
     (seed / "big").write_bytes(os.urandom(8 * MIB - 4096))
@@ -110,7 +111,7 @@ def test_seed_that_fits_only_by_its_bytes_is_refused_with_mke2fs_words(place, tm
     assert list(place.folder.iterdir()) == []
 
 
-def test_existing_volume_is_never_overwritten(place) -> None:
+def test_existing_volume_is_never_overwritten(place: Place) -> None:
     path = ensure_volume(DATA, place)
     tool("debugfs", "-w", "-R", "mkdir kept", str(path))
     before = path.read_bytes()
@@ -118,7 +119,7 @@ def test_existing_volume_is_never_overwritten(place) -> None:
     assert path.read_bytes() == before
 
 
-def test_foreign_file_in_the_place_of_a_volume_is_left_alone(place) -> None:
+def test_foreign_file_in_the_place_of_a_volume_is_left_alone(place: Place) -> None:
     path = volume_path("web", "data", place.folder)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"a user's notes" * 1000)
@@ -132,7 +133,7 @@ def test_foreign_file_in_the_place_of_a_volume_is_left_alone(place) -> None:
     assert caught.value.volume == path
 
 
-def test_damage_that_needs_a_decision_is_refused_and_nothing_is_changed(place) -> None:
+def test_damage_that_needs_a_decision_is_refused_and_nothing_is_changed(place: Place) -> None:
     path = ensure_volume(DATA, place)
     tool("debugfs", "-w", "-R", "mkdir folder", str(path))
     tool("debugfs", "-w", "-R", "sif folder mode 0", str(path))
@@ -147,7 +148,7 @@ def test_damage_that_needs_a_decision_is_refused_and_nothing_is_changed(place) -
     assert [file.name for file in path.parent.iterdir()] == ["data.ext4"]
 
 
-def test_check_that_a_signal_ends_is_no_check(place, tmp_path, monkeypatch) -> None:
+def test_check_that_a_signal_ends_is_no_check(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = ensure_volume(DATA, place)
     programs = tmp_path / "programs"
     programs.mkdir()
@@ -159,7 +160,7 @@ def test_check_that_a_signal_ends_is_no_check(place, tmp_path, monkeypatch) -> N
     assert refused.value.message == (f"The volume 'data' could not be checked: signal 9 ended e2fsck: {path}.")
 
 
-def test_name_of_a_new_volume_is_written_back_before_it_is_used(place, monkeypatch) -> None:
+def test_name_of_a_new_volume_is_written_back_before_it_is_used(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
     sync = os.fsync
 
@@ -174,7 +175,7 @@ def test_name_of_a_new_volume_is_written_back_before_it_is_used(place, monkeypat
     assert written[-1] == (place.folder, True)
 
 
-def test_small_damage_is_mended(place) -> None:
+def test_small_damage_is_mended(place: Place) -> None:
     path = ensure_volume(DATA, place)
     tool("debugfs", "-w", "-R", "ssv free_blocks_count 7", str(path))
     tool("debugfs", "-w", "-R", "ssv state 2", str(path))
@@ -183,7 +184,7 @@ def test_small_damage_is_mended(place) -> None:
         assert "Free blocks count wrong" not in tool("e2fsck", "-n", "-f", str(path))
 
 
-def test_volume_in_use_is_refused_until_it_is_free(place) -> None:
+def test_volume_in_use_is_refused_until_it_is_free(place: Place) -> None:
     with take_volume(DATA, place) as taken, pytest.raises(VolumeError) as caught:
         take_volume(DATA, place)
     assert str(caught.value) == (
@@ -193,7 +194,7 @@ def test_volume_in_use_is_refused_until_it_is_free(place) -> None:
     take_volume(DATA, place).release()
 
 
-def test_volume_locked_by_a_qemu_started_by_hand_is_refused(place) -> None:
+def test_volume_locked_by_a_qemu_started_by_hand_is_refused(place: Place) -> None:
     path = ensure_volume(DATA, place)
     with path.open("rb+") as image:  # QEMU's way: a shared OFD lock on a byte from 100 on
         fcntl.fcntl(image, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 101, 1, 0))
@@ -202,7 +203,9 @@ def test_volume_locked_by_a_qemu_started_by_hand_is_refused(place) -> None:
 
 
 @pytest.mark.parametrize(("byte", "writes"), [(100, False), (101, True)])
-def test_reader_goes_beside_a_qemu_that_reads_and_not_beside_one_that_writes(place, byte, writes) -> None:
+def test_reader_goes_beside_a_qemu_that_reads_and_not_beside_one_that_writes(
+    place: Place, byte: int, writes: bool
+) -> None:
     path = ensure_volume(DATA, place)
     with path.open("rb+") as image:  # byte 100: the right to read, 101: to write
         fcntl.fcntl(image, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
@@ -213,7 +216,7 @@ def test_reader_goes_beside_a_qemu_that_reads_and_not_beside_one_that_writes(pla
             hold_for_reading("data", path).release()
 
 
-def test_change_that_is_cut_off_leaves_the_volume_and_the_next_clears_up(place) -> None:
+def test_change_that_is_cut_off_leaves_the_volume_and_the_next_clears_up(place: Place) -> None:
     path = ensure_volume(DATA, place)
     before = path.read_bytes()
     with hold_for_writing("data", path) as taken:
@@ -238,7 +241,7 @@ def test_change_that_is_cut_off_leaves_the_volume_and_the_next_clears_up(place) 
     check_whole("data", path)
 
 
-def test_change_that_leaves_a_damaged_copy_is_not_taken(place) -> None:
+def test_change_that_leaves_a_damaged_copy_is_not_taken(place: Place) -> None:
     path = ensure_volume(DATA, place)
     before = path.read_bytes()
     with (
@@ -252,14 +255,14 @@ def test_change_that_leaves_a_damaged_copy_is_not_taken(place) -> None:
     assert path.read_bytes() == before
 
 
-def test_read_only_volume_is_shared_but_not_with_a_writer(place) -> None:
+def test_read_only_volume_is_shared_but_not_with_a_writer(place: Place) -> None:
     read_only = Volume(name="data", mount="/data", size=8, read_only=True)
     ensure_volume(DATA, place)
     with take_volume(read_only, place), take_volume(read_only, place), pytest.raises(VolumeError):
         take_volume(DATA, place)
 
 
-def test_no_disk_space_is_said_with_what_is_needed_and_free(small_disk) -> None:
+def test_no_disk_space_is_said_with_what_is_needed_and_free(small_disk: Path) -> None:
     with pytest.raises(VolumeError) as caught:
         ensure_volume(DATA, Place("web", small_disk))
     assert str(caught.value) == (
@@ -269,7 +272,9 @@ def test_no_disk_space_is_said_with_what_is_needed_and_free(small_disk) -> None:
     assert list(small_disk.iterdir()) == []
 
 
-def test_disk_that_fills_up_while_a_volume_is_made_leaves_no_half_volume(small_disk, tmp_path, monkeypatch) -> None:
+def test_disk_that_fills_up_while_a_volume_is_made_leaves_no_half_volume(
+    small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "seed").mkdir()
     (tmp_path / "seed" / "big").write_bytes(os.urandom(5 * MIB))
     # The check before cannot see what another process writes meanwhile.
@@ -280,7 +285,7 @@ def test_disk_that_fills_up_while_a_volume_is_made_leaves_no_half_volume(small_d
     assert list(small_disk.iterdir()) == []
 
 
-def test_volume_that_is_larger_than_asked_for_is_used_as_it_is(place) -> None:
+def test_volume_that_is_larger_than_asked_for_is_used_as_it_is(place: Place) -> None:
     path = ensure_volume(DATA, place)
     before = path.read_bytes()
     with take_volume(Volume(name="data", mount="/data", size=4), place) as taken:
@@ -288,7 +293,7 @@ def test_volume_that_is_larger_than_asked_for_is_used_as_it_is(place) -> None:
     assert path.read_bytes() == before
 
 
-def test_volume_is_not_made_smaller_by_a_size_at_start(place) -> None:
+def test_volume_is_not_made_smaller_by_a_size_at_start(place: Place) -> None:
     path = ensure_volume(DATA, place)
     before = path.read_bytes()
     asked = Place(place.instance, place.folder, place.project, sizes={"data": 4})
@@ -301,7 +306,7 @@ def test_volume_is_not_made_smaller_by_a_size_at_start(place) -> None:
     assert path.read_bytes() == before
 
 
-def test_volume_smaller_than_asked_for_grows_with_what_is_in_it(place) -> None:
+def test_volume_smaller_than_asked_for_grows_with_what_is_in_it(place: Place) -> None:
     path = ensure_volume(DATA, place)
     tool("debugfs", "-w", "-R", "mkdir kept", str(path))
     with take_volume(Volume(name="data", mount="/data", size=16), place) as taken:
@@ -314,13 +319,13 @@ def test_volume_smaller_than_asked_for_grows_with_what_is_in_it(place) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["data.ext4"]
 
 
-def test_read_only_volume_does_not_grow(place) -> None:
+def test_read_only_volume_does_not_grow(place: Place) -> None:
     path = ensure_volume(DATA, place)
     with take_volume(Volume(name="data", mount="/data", size=16, read_only=True), place):
         assert path.stat().st_size == 8 * MIB
 
 
-def test_file_in_place_of_a_volume_keeps_its_size_and_must_exist(place, tmp_path) -> None:
+def test_file_in_place_of_a_volume_keeps_its_size_and_must_exist(place: Place, tmp_path: Path) -> None:
     own = ensure_volume(DATA, Place("other", tmp_path / "elsewhere"))
     given = Place("web", place.folder, files={"data": own})
     with take_volume(Volume(name="data", mount="/data", size=64), given) as taken:
@@ -335,7 +340,7 @@ def test_file_in_place_of_a_volume_keeps_its_size_and_must_exist(place, tmp_path
     )
 
 
-def test_growth_that_the_disk_has_no_room_for_leaves_the_volume_as_it_is(small_disk) -> None:
+def test_growth_that_the_disk_has_no_room_for_leaves_the_volume_as_it_is(small_disk: Path) -> None:
     place = Place("web", small_disk)
     path = ensure_volume(Volume(name="data", mount="/data", size=2), place)
     before = path.read_bytes()
@@ -350,7 +355,9 @@ def test_growth_that_the_disk_has_no_room_for_leaves_the_volume_as_it_is(small_d
     assert list(small_disk.iterdir()) == [path]
 
 
-def test_disk_that_fills_up_while_a_volume_grows_leaves_it_as_it_is(small_disk, monkeypatch) -> None:
+def test_disk_that_fills_up_while_a_volume_grows_leaves_it_as_it_is(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = Place("web", small_disk)
     path = ensure_volume(Volume(name="data", mount="/data", size=2), place)
     tool("debugfs", "-w", "-R", f"write {__file__} source", str(path))
@@ -366,7 +373,7 @@ def test_disk_that_fills_up_while_a_volume_grows_leaves_it_as_it_is(small_disk, 
     assert sorted(file.name for file in small_disk.iterdir()) == ["data.ext4", "filler"]
 
 
-def test_reader_with_an_unfinished_journal_replays_it_first(place, tmp_path) -> None:
+def test_reader_with_an_unfinished_journal_replays_it_first(place: Place, tmp_path: Path) -> None:
     path = ensure_volume(DATA, place)
     mount = tmp_path / "mount"
     mount.mkdir()
@@ -386,12 +393,14 @@ def test_reader_with_an_unfinished_journal_replays_it_first(place, tmp_path) -> 
     assert "before the cut" in tool("debugfs", "-R", "cat written", str(cut))
 
 
-def test_lock_counts_for_the_file_that_is_there_and_not_for_one_that_was_replaced(place, monkeypatch) -> None:
+def test_lock_counts_for_the_file_that_is_there_and_not_for_one_that_was_replaced(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = ensure_volume(DATA, place)
     real = os.open
     replaced: list[int] = []
 
-    def late(name, flags, *rest, **words):
+    def late(name: str | os.PathLike[str], flags: int, *rest: Any, **words: Any) -> int:
         descriptor = real(name, flags, *rest, **words)
         if Path(name) == path and not replaced:
             replaced.append(path.stat().st_ino)
@@ -406,7 +415,7 @@ def test_lock_counts_for_the_file_that_is_there_and_not_for_one_that_was_replace
             take_volume(DATA, place)
 
 
-def test_two_who_make_the_same_volume_get_one(place, monkeypatch) -> None:
+def test_two_who_make_the_same_volume_get_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second finds the place taken only when it is done: the first one's volume stays."""
     path = volume_path("web", "data", place.folder)
     first = ensure_volume(DATA, Place("web", path.parent / "other"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,7 +106,9 @@ def test_a_right_network_is_taken(address: str) -> None:
 
 
 @given(st.ip_addresses(v=4), st.integers(0, 33))
-def test_whatever_the_address_is_the_check_answers_and_what_it_takes_is_taken_by_the_settings(ip, bits) -> None:
+def test_whatever_the_address_is_the_check_answers_and_what_it_takes_is_taken_by_the_settings(
+    ip: IPv4Address, bits: int
+) -> None:
     problem = network_problem(f"{ip}/{bits}", "", "")
     if not problem:
         [net] = [line for line in lines(StartSettings(address=f"{ip}/{bits}")) if line.startswith("net=")]
