@@ -3,6 +3,7 @@
 
 #include "deadline.h"
 #include "report.h"
+#include "system.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -138,6 +139,10 @@ static void obey(const char *line, struct program *program)
 {
     long grace = grace_of(line);
 
+    if (strncmp(line, "renew ", 6) == 0 && renew_system(line + 6)) {
+        tell("renewed");
+        return;
+    }
     if (grace < 0) {
         say("The host sent a control line that is not known.");
         return;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -77,4 +78,36 @@ void seed_random(void)
     explicit_bzero(&seed, sizeof seed);
     close(source);
     close(pool);
+}
+
+static bool read_hexadecimal(const char *digits, unsigned char *bytes, size_t size)
+{
+    static const char ALPHABET[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < 2 * size; i++) {
+        const char *digit = digits[i] != '\0' ? strchr(ALPHABET, digits[i]) : NULL;
+        if (digit == NULL)
+            return false;
+        bytes[i / 2] = (unsigned char)(bytes[i / 2] << 4 | (digit - ALPHABET));
+    }
+    return digits[2 * size] == '\0';
+}
+
+bool renew_system(const char *words)
+{
+    struct seed seed = {.bits = SEED_BYTES * 8, .size = SEED_BYTES};
+    char *rest = NULL;
+
+    errno = 0;
+    long long ns = *words >= '0' && *words <= '9' ? strtoll(words, &rest, 10) : -1;
+    if (ns < 0 || errno != 0 || *rest != ' ' || !read_hexadecimal(rest + 1, seed.bytes, sizeof seed.bytes))
+        return false;
+    int pool = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+    if (ioctl(pool, _IOW('R', 0x03, int[2]), &seed) != 0 || ioctl(pool, _IO('R', 0x07)) != 0) /* RNDRESEEDCRNG */
+        say("The random number generator could not be seeded anew: %s.", strerror(errno));
+    explicit_bzero(&seed, sizeof seed);
+    close(pool);
+    if (clock_settime(CLOCK_REALTIME, &(struct timespec){ns / 1000000000, ns % 1000000000}) != 0)
+        say("The clock could not be set: %s.", strerror(errno));
+    return true;
 }

@@ -228,7 +228,42 @@ void program_start(void) {
     thread_wake(thread);
 }
 
+static bool read_hexadecimal(const char *digits, uint8_t *bytes, size_t size) {
+    for (size_t i = 0; i < 2 * size; i++) {
+        static const char alphabet[] = "0123456789abcdef";
+        const char *digit = digits[i] ? strchr(alphabet, digits[i]) : NULL;
+        if (!digit)
+            return false;
+        bytes[i / 2] = (uint8_t)(bytes[i / 2] << 4 | (digit - alphabet));
+    }
+    return digits[2 * size] == '\0';
+}
+
+/*
+ * `renew NS SEED`: this machine was started as a copy of another one. NS is the wall clock, in nanoseconds since 1970; SEED
+ * are 32 bytes in hexadecimal that no other copy gets.
+ */
+static bool renew(const char *words) {
+    uint64_t ns = 0;
+    uint32_t seed[8];
+    size_t at = 0;
+    for (; words[at] >= '0' && words[at] <= '9' && at < 19; at++)
+        ns = ns * 10 + (uint64_t)(words[at] - '0');
+    if (at == 0 || ns > INT64_MAX || words[at] != ' ' || !read_hexadecimal(words + at + 1, (uint8_t *)seed, sizeof seed))
+        return false;
+    random_mix(seed);
+    memset(seed, 0, sizeof seed);
+    process.clock_offset += (int64_t)ns - vfs_now();
+    vdso_update();
+    return true;
+}
+
 void kernel_control(const char *line) {
+    if (strncmp(line, "renew ", 6) == 0) {
+        if (renew(line + 6))
+            hal_control_send("renewed");
+        return;
+    }
     /* `stop` or `stop SECONDS`: the host ends the machine when the time is over, so it is not counted here too. */
     if (strncmp(line, "stop", 4) != 0 || (line[4] != '\0' && line[4] != ' '))
         return;

@@ -75,7 +75,7 @@ bool random_seeded(void) {
 }
 
 /* Mixes a seed in: the new key is a block under the old key XOR the seed. */
-static void mix(const uint32_t seed[8]) {
+void random_mix(const uint32_t seed[8]) {
     uint32_t block[16];
     for (unsigned i = 0; i < 8; i++)
         key[i] ^= seed[i];
@@ -87,14 +87,14 @@ void random_init(void) {
     uint32_t seed[8] = {0};
     uint64_t jitter = hal_random_jitter();
     memcpy(seed, &jitter, sizeof jitter);
-    mix(seed);
+    random_mix(seed);
     if (hal_random_hardware(seed, sizeof seed) == sizeof seed) {
-        mix(seed);
+        random_mix(seed);
         seeded = true;
     }
     struct hal_entropy *device = hal_entropy_first();
     if (device && device->ops->read(device, seed, sizeof seed) == (int64_t)sizeof seed) {
-        mix(seed);
+        random_mix(seed);
         seeded = true;
     }
 }

@@ -16,12 +16,13 @@ MAX_LINE = 256
 @dataclass
 class Report:
     """What the guest has said so far. `status` is the program's exit status, `failure` why it could not be run,
-    `panic` why the kernel gave up."""
+    `panic` why the kernel gave up, `renewed` that it took a clock and a seed of its own."""
 
     started: bool = False
     status: int | None = None
     failure: str = ""
     panic: str = ""
+    renewed: bool = False
 
 
 class ControlReader:
@@ -59,6 +60,8 @@ class ControlReader:
         match word:
             case "start" if not rest:
                 self.report.started = True
+            case "renewed" if not rest:
+                self.report.renewed = True
             case "exit" if rest.isascii() and rest.isdigit() and int(rest) <= 255:
                 self.report.status = int(rest)
             case "fail":

@@ -24,6 +24,8 @@ def report_of(data: bytes) -> Report:
         (b"fail no such file\n", Report(failure="no such file")),
         (b"fail\n", Report(failure="the guest did not say why")),
         (b"panic page fault\n", Report(panic="page fault")),
+        (b"start\nrenewed\n", Report(started=True, renewed=True)),
+        (b"renewed twice\n", Report()),
         (b"exit 3", Report()),
         (b"exit 256\n", Report()),
         (b"exit -1\n", Report()),
