@@ -1,6 +1,6 @@
 """Rumpel composes small single-purpose virtual machines.
 
-The test harness is reached from here: `rumpel.boot`, `rumpel.launch`, `rumpel.aio`, and the errors.
+The test harness is reached from here: `rumpel.boot`, `rumpel.launch`, `rumpel.pool`, `rumpel.aio`, and the errors.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rumpel.errors import MachineError, RumpelError
     from rumpel.harness import aio
-    from rumpel.harness.api import boot, launch
+    from rumpel.harness.api import boot, launch, pool
     from rumpel.harness.vm import Vm
 
 __version__ = "0.1.0"
-__all__ = ["MachineError", "RumpelError", "Vm", "__version__", "aio", "boot", "launch"]
+__all__ = ["MachineError", "RumpelError", "Vm", "__version__", "aio", "boot", "launch", "pool"]
 
 # Imported when they are used: the command line starts without them.
 _WHERE = {
@@ -24,6 +24,7 @@ _WHERE = {
     "Vm": "rumpel.harness.vm",
     "boot": "rumpel.harness.api",
     "launch": "rumpel.harness.api",
+    "pool": "rumpel.harness.api",
 }
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 import rumpel
-from rumpel.harness import aio, console, events, faults, vm
+from rumpel.errors import UsageError
+from rumpel.harness import aio, console, events, faults, start, vm, warm
 from rumpel.harness.reference import page
 
 PUBLIC = (
     vm.Vm, console.VmConsole, events.Events, events.Expected, faults.Faults, aio.AsyncVm, aio.AsyncConsole,
-    aio.AsyncEvents, aio.AsyncExpected,
+    aio.AsyncEvents, aio.AsyncExpected, warm.WarmPool, aio.AsyncWarmPool,
 )  # fmt: skip
 
 
@@ -40,6 +41,29 @@ def test_the_asynchronous_machine_has_the_same_names() -> None:
     assert {name for name in dir(faults.Faults) if not name.startswith("_")} - {"forget", "links"} == {
         name for name in vars(aio.AsyncFaults(faults.Faults.__new__(faults.Faults))) if not name.startswith("_")
     }
+
+
+def test_the_asynchronous_pool_has_the_same_names() -> None:
+    ours = {name for name in dir(warm.WarmPool) if not name.startswith("_")}
+    assert ours == {name for name in dir(aio.AsyncWarmPool) if not name.startswith("_")}
+
+
+def test_the_words_of_a_start_are_all_in_the_page() -> None:
+    for function in ("boot", "launch", "pool"):
+        [signature] = [line for line in page().splitlines() if line.startswith(f"{function}(composition")]
+        assert all(f" {word}," in signature or f" {word})" in signature for word in start.Words.__annotations__)
+
+
+def test_an_unknown_word_of_a_start_is_refused_with_the_one_that_was_meant() -> None:
+    with pytest.raises(UsageError) as caught:
+        rumpel.boot("web", memroy="64M")  # type: ignore[call-arg]
+    assert str(caught.value) == "A start has no option 'memroy'.\nDid you mean 'memory'?"
+    with pytest.raises(UsageError) as caught:
+        start.make_start("web", speed=3)  # type: ignore[call-arg]
+    assert str(caught.value) == (
+        "A start has no option 'speed'.\nThere are: kernel, machine, memory, cpus, arguments, env, variables, ports, "
+        "hostname, clock, accel, name, project."
+    )
 
 
 def test_importing_rumpel_loads_nothing_of_the_harness() -> None:

@@ -13,12 +13,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from rumpel.errors import MachineError
 from rumpel.harness import api
 from rumpel.harness.events import Expected
 from rumpel.harness.faults import Faults
+from rumpel.harness.start import Words
 from rumpel.harness.vm import Vm
 from rumpel.machine.console import Found
 from rumpel.machine.instance import Stats
@@ -29,18 +30,27 @@ from rumpel.resolve.plan import Plan
 if TYPE_CHECKING:
     import httpx
 
+    from rumpel.harness.warm import WarmPool
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def boot(*arguments: Any, **options: Any) -> AsyncVm:
+async def boot(composition: str, *, timeout: float | None = None, **words: Unpack[Words]) -> AsyncVm:
     """As `rumpel.boot`."""
-    return AsyncVm(await asyncio.to_thread(api.boot, *arguments, **options))
+    return AsyncVm(await asyncio.to_thread(api.boot, composition, timeout=timeout, **words))
 
 
-async def launch(*arguments: Any, **options: Any) -> AsyncVm:
+async def launch(composition: str, **words: Unpack[Words]) -> AsyncVm:
     """As `rumpel.launch`."""
-    return AsyncVm(await asyncio.to_thread(api.launch, *arguments, **options))
+    return AsyncVm(await asyncio.to_thread(api.launch, composition, **words))
+
+
+async def pool(
+    composition: str, *, size: int = 4, timeout: float | None = None, **words: Unpack[Words]
+) -> AsyncWarmPool:
+    """As `rumpel.pool`."""
+    return AsyncWarmPool(await asyncio.to_thread(api.pool, composition, size=size, timeout=timeout, **words))
 
 
 class AsyncVm:
@@ -242,6 +252,43 @@ class AsyncExpected:
     async def wait(self, timeout: float = 30.0) -> Event:
         """As `Expected.wait`."""
         return await asyncio.to_thread(self._expected.wait, timeout)
+
+
+class AsyncWarmPool:
+    """As `WarmPool`; `sync` is the same pool for code that waits by blocking."""
+
+    def __init__(self, pool: WarmPool) -> None:
+        self.sync = pool
+
+    @property
+    def size(self) -> int:
+        """As `WarmPool.size`."""
+        return self.sync.size
+
+    @property
+    def warm(self) -> int:
+        """As `WarmPool.warm`."""
+        return self.sync.warm
+
+    async def wait_warm(self, timeout: float = 60.0) -> bool:
+        """As `WarmPool.wait_warm`."""
+        return await asyncio.to_thread(self.sync.wait_warm, timeout)
+
+    async def take(self) -> AsyncVm:
+        """As `WarmPool.take`."""
+        return AsyncVm(await asyncio.to_thread(self.sync.take))
+
+    async def close(self) -> None:
+        """As `WarmPool.close`."""
+        await asyncio.to_thread(self.sync.close)
+
+    async def __aenter__(self) -> AsyncWarmPool:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await asyncio.shield(self.close())
 
 
 def _awaited(method: Callable[P, T]) -> Callable[P, Awaitable[T]]:

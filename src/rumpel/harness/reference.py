@@ -18,16 +18,18 @@ Every timeout is in seconds and is multiplied by `--rumpel-timeout-scale`.
 def page() -> str:
     """The whole page, in Markdown."""
     from rumpel.errors import Evidence, MachineError
-    from rumpel.harness import aio, api, console, dialog, events, faults, plugin, vm
+    from rumpel.harness import aio, api, console, dialog, events, faults, plugin, start, vm, warm
     from rumpel.machine.console import Found
     from rumpel.machine.instance import Stats
     from rumpel.machine.monitor import Event
 
     parts = [_INTRODUCTION]
-    parts += [_function(f"rumpel.{each.__name__}", each) for each in (api.boot, api.launch)]
+    parts += [_function(f"rumpel.{each.__name__}", each) for each in (api.boot, api.launch, api.pool)]
+    parts.append(f"### What may be said of a start\n\n{_text(start.Words)}\n")
     for name, kind in (
         ("vm", vm.Vm), ("vm.console", console.VmConsole), ("vm.console.interact()", dialog.Dialog),
         ("vm.events", events.Events), ("vm.events.expect()", events.Expected), ("vm.faults", faults.Faults),
+        ("rumpel.pool()", warm.WarmPool),
     ):  # fmt: skip
         parts.append(_class(name, kind))
     parts.append("## What is returned and raised\n")
@@ -62,8 +64,16 @@ def _module(title: str, module: ModuleType) -> str:
 
 
 def _signature(name: str, function: Callable[..., Any]) -> str:
+    from rumpel.harness.start import Words
+
     signature = inspect.signature(function)
-    parameters = [each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()]
+    parameters = []
+    for each in signature.parameters.values():
+        if each.annotation == "Unpack[Words]":
+            named = [each.replace(name=word, kind=inspect.Parameter.KEYWORD_ONLY) for word in Words.__annotations__]
+        else:
+            named = [each]
+        parameters += [one.replace(annotation=inspect.Parameter.empty) for one in named]
     words = str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
     return name + words.replace("(self, ", "(").replace("(self)", "()").replace("(/, ", "(")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import msgspec
 
@@ -40,38 +41,62 @@ class Start(Frozen, frozen=True):
         return f"{wanted.composition} ({words})" if words else wanted.composition
 
 
-def make_start(
-    composition: str,
-    *,
-    kernel: str = "",
-    machine: str = "",
-    memory: str | int = 0,
-    cpus: int = 0,
-    arguments: Sequence[str] | None = None,
-    env: Mapping[str, str] | None = None,
-    variables: Mapping[str, object] | None = None,
-    ports: Mapping[str, int] | None = None,
-    hostname: str | None = None,
-    clock: int | None = None,
-    accel: Asked = "auto",
-    name: str = "",
-    project: str | Path | None = None,
-) -> Start:
-    """The record of what is asked for. Raises UsageError for a size that is none, or an unknown accelerator."""
+class Words(TypedDict, total=False):
+    """What may be said of a start; what is left out is as the composition says.
+
+    `kernel` and `machine` by name; `memory` in MiB or as "64M"; `cpus`; the program's `arguments`; `env`, variables of
+    its environment; `variables` of the composition; `ports`, the host's port by the port's name (every other port gets
+    a free one); `hostname`; `clock`, seconds by which the guest's clock is ahead; `accel`, "auto" (measured), "tcg" or
+    "kvm"; `name`, the machine's (the composition's); `project`, the project's folder, else the nearest one above the
+    working directory (Rumpel's own compositions are found from everywhere).
+    """
+
+    kernel: str
+    machine: str
+    memory: str | int
+    cpus: int
+    arguments: Sequence[str] | None
+    env: Mapping[str, str] | None
+    variables: Mapping[str, object] | None
+    ports: Mapping[str, int] | None
+    hostname: str | None
+    clock: int | None
+    accel: Asked
+    name: str
+    project: str | Path | None
+
+
+def make_start(composition: str, **words: Unpack[Words]) -> Start:
+    """The record of what is asked for. Raises UsageError for a word that there is not, a size that is none, or an
+    unknown accelerator."""
+    for word in words:
+        if word not in Words.__annotations__:
+            raise UsageError(f"A start has no option '{word}'.", hint=_suggestion(word))
+    accel = words.get("accel", "auto")
     if accel not in ("auto", "tcg", "kvm"):
         raise UsageError(f"There is no accelerator '{accel}'.", hint="There are: auto, tcg, kvm.")
+    project, arguments = words.get("project"), words.get("arguments")
     wanted = Wanted(
         composition=composition,
         project=str(project_of(Path.cwd()) if project is None else Path(project).absolute()),
-        kernel=kernel,
-        machine=machine,
-        variables=tuple(sorted((key, str(value)) for key, value in (variables or {}).items())),
+        kernel=words.get("kernel", ""),
+        machine=words.get("machine", ""),
+        variables=tuple(sorted((key, str(value)) for key, value in (words.get("variables") or {}).items())),
     )
     return Start(
-        wanted=wanted, memory=mebibytes(memory), cpus=cpus, arguments=None if arguments is None else tuple(arguments),
-        environment=tuple(sorted((env or {}).items())), ports=tuple(sorted((ports or {}).items())), hostname=hostname,
-        clock=clock, accelerator=accel, name=name or composition,
+        wanted=wanted, memory=mebibytes(words.get("memory", 0)), cpus=words.get("cpus", 0),
+        arguments=None if arguments is None else tuple(arguments),
+        environment=tuple(sorted((words.get("env") or {}).items())),
+        ports=tuple(sorted((words.get("ports") or {}).items())), hostname=words.get("hostname"),
+        clock=words.get("clock"), accelerator=accel, name=words.get("name", "") or composition,
     )  # fmt: skip
+
+
+def _suggestion(word: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, Words.__annotations__, n=1)
+    return f"Did you mean '{near[0]}'?" if near else f"There are: {', '.join(Words.__annotations__)}."
 
 
 def with_accelerator(start: Start, accelerator: Asked) -> Start:

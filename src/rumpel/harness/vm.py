@@ -27,6 +27,7 @@ from rumpel.machine import failure, snapshots
 from rumpel.machine.instance import Instance, Options, Stats
 from rumpel.machine.instance import launch as launch_instance
 from rumpel.machine.registry import Stopped
+from rumpel.machine.template import Layers, Template, launch_copy
 from rumpel.resolve.plan import Plan
 from rumpel.resolve.settings import StartSettings
 
@@ -49,7 +50,9 @@ class Vm:
     panics or its program ends. Every timeout is in seconds, and is multiplied by the harness's scale.
     """
 
-    def __init__(self, image: Bootable, start: Start, folder: Path, *, scale: float = 1.0) -> None:
+    def __init__(
+        self, image: Bootable, start: Start, folder: Path, *, scale: float = 1.0, template: Template | None = None
+    ) -> None:
         self.name = start.name or image.plan.composition
         self.folder = folder
         self.console = VmConsole(self)
@@ -63,7 +66,8 @@ class Vm:
         self._faults: Faults | None = None
         self._by_force = ""
         self._life = 0
-        self._instance = self._launch(halted=False, ports=dict(start.ports))
+        self._layers: Layers = () if template is None else template.layers
+        self._instance = self._launch(halted=False, ports=dict(start.ports), template=template)
 
     @property
     def instance(self) -> Instance:
@@ -332,18 +336,12 @@ class Vm:
             raise UsageError(f"The composition '{self.plan.composition}' has no TCP port.")
         return "http" if "http" in names else names[0]
 
-    def _launch(self, *, halted: bool, ports: Mapping[str, int]) -> Instance:
-        start = self._start
-        options = Options(
-            name=self.name,
-            ports=tuple((port.name, ports.get(port.name, 0)) for port in self.plan.ports)
-            + tuple((name, number) for name, number in ports.items() if name not in {p.name for p in self.plan.ports}),
-            settings=StartSettings(
-                arguments=start.arguments, environment=start.environment, hostname=start.hostname, clock=start.clock
-            ),
-            memory=start.memory, cpus=start.cpus, volumes=str(self.folder / "volumes"), accelerator=start.accelerator,
-            directory=str(self.folder), scratch=str(self.folder / "disks"), halted=halted,
-        )  # fmt: skip
+    def _launch(self, *, halted: bool, ports: Mapping[str, int], template: Template | None = None) -> Instance:
+        options = options_of(
+            self._start, self._image.plan, self.folder, ports=ports, layers=self._layers, halted=halted
+        )
+        if template is not None:
+            return launch_copy(self._image.plan, self._image.files, options, template)
         return launch_instance(self._image.plan, self._image.files, options)
 
     def _relaunch(self, *, halted: bool) -> None:
@@ -365,3 +363,20 @@ class Vm:
         for transport in self._transports:
             with contextlib.suppress(Exception):
                 transport.disconnect()
+
+
+def options_of(
+    start: Start, plan: Plan, folder: Path, *, ports: Mapping[str, int], layers: Layers = (), halted: bool = False
+) -> Options:
+    """How the machine of `start` is started in `folder`. `layers`: what its volumes hold, where they are not new."""
+    names = {port.name for port in plan.ports}
+    return Options(
+        name=start.name or plan.composition,
+        ports=tuple((port.name, ports.get(port.name, 0)) for port in plan.ports)
+        + tuple((name, number) for name, number in ports.items() if name not in names),
+        settings=StartSettings(
+            arguments=start.arguments, environment=start.environment, hostname=start.hostname, clock=start.clock
+        ),
+        memory=start.memory, cpus=start.cpus, volumes=str(folder / "volumes"), accelerator=start.accelerator,
+        directory=str(folder), scratch=str(folder / "disks"), layers=layers, halted=halted,
+    )  # fmt: skip

@@ -28,6 +28,8 @@ TRANSLATION_BUFFER_MIB = 64
 CPU_MODELS: Mapping[AcceleratorName, str] = {"tcg": "max,la57=off", "kvm": "host"}
 
 EXIT_PORT = 0x501
+# QEMU's own names of a machine's memory, so that what was saved from it fits one whose memory is a file.
+_MEMORY_IDS = {"q35": "pc.ram"}
 # The block node that holds the memory of snapshots; no device of the guest stands before it.
 MEMORY_NODE = "memory"
 SETTINGS_NAME = "opt/rumpel/settings"
@@ -52,11 +54,23 @@ class ByHand:
 @dataclass(frozen=True)
 class Scratch:
     """Files that are thrown away with the machine: `overlays` take what it writes to volumes (a qcow2 file by the
-    volume's name), `memory` holds the memory of snapshots. `aio` is how QEMU reads and writes them."""
+    volume's name), `memory` holds the memory of snapshots. `aio` is how QEMU reads and writes them. `layers` are qcow2
+    files between a volume's image and its overlay, the lowest first."""
 
     memory: str
     overlays: Mapping[str, str]
     aio: Literal["threads", "io_uring"] = "threads"
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ram:
+    """The guest's memory in a file, which QEMU inherits as the descriptor `memory`. `copy`: the machine begins with
+    what the file holds, and what it writes to its memory is its own; otherwise it boots, and its memory is the
+    file."""
+
+    memory: int
+    copy: bool
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,8 @@ class Launch:
 
     `memory` in MiB and `cpus` of 0 leave the plan's. `settings` is the fw_cfg file, `volumes` the image file of each
     of the plan's volumes, `ports` the host ports asked for by port name (0: QEMU chooses). With `scratch` the volumes'
-    images are only read, and the machine can be saved. `halted`: its CPUs wait for QMP `cont`.
+    images are only read, and the machine can be saved. `halted`: its CPUs wait for QMP `cont`; so do those of
+    a copy (`ram`), behind `migrate-incoming`.
     """
 
     kernel: str
@@ -80,6 +95,7 @@ class Launch:
     volumes: Mapping[str, str] = field(default_factory=dict)
     scratch: Scratch | None = None
     halted: bool = False
+    ram: Ram | None = None
 
 
 def volume_node(volume: str) -> str:
@@ -92,12 +108,13 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
     machine = plan.machine
     words = [launch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
-    words += ["-M", _joined(machine.qemu_machine, machine.qemu_options)]
+    memory = launch.memory or machine.memory
+    words += ["-M", _joined(machine.qemu_machine, machine.qemu_options + _memory_option(launch, machine.qemu_machine))]
     if machine.firmware:
         words += ["-bios", machine.firmware]
     words += ["-accel", f"tcg,tb-size={TRANSLATION_BUFFER_MIB}" if launch.accelerator == "tcg" else launch.accelerator]
     words += ["-cpu", CPU_MODELS[launch.accelerator]]
-    words += ["-m", f"{launch.memory or machine.memory}M", "-smp", str(launch.cpus or machine.cpus)]
+    words += ["-m", f"{memory}M", "-smp", str(launch.cpus or machine.cpus)]
     words += ["-kernel", launch.kernel]
     if launch.rootfs:
         words += ["-initrd", launch.rootfs]
@@ -117,7 +134,12 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
         words += _device(plan, launch, device, number, volumes)
     if launch.scratch is not None:
         words += ["-blockdev", _qcow2(MEMORY_NODE, launch.scratch.memory, launch.scratch.aio)]
-    if launch.halted:
+    copy = launch.ram is not None and launch.ram.copy
+    if launch.ram is not None:
+        words += ["-object", _memory_file(launch.ram, machine.qemu_machine, memory)]
+    if copy:
+        words += ["-incoming", "defer"]
+    if launch.halted or copy:
         words += ["-S"]
     return tuple(words)
 
@@ -125,6 +147,20 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
 def pasteable(command: tuple[str, ...]) -> str:
     """`command` as one line for a POSIX shell."""
     return shlex.join(command)
+
+
+def _memory_id(machine: str) -> str:
+    return _MEMORY_IDS.get(machine, f"{machine}.ram")
+
+
+def _memory_option(launch: Launch, machine: str) -> tuple[tuple[str, str], ...]:
+    return () if launch.ram is None else (("memory-backend", _memory_id(machine)),)
+
+
+def _memory_file(ram: Ram, machine: str, size: int) -> str:
+    share = "off" if ram.copy else "on"
+    path = f"/proc/self/fd/{ram.memory}"
+    return f"memory-backend-file,id={_memory_id(machine)},size={size}M,mem-path={path},share={share}"
 
 
 def _channels(channels: Inherited | ByHand) -> list[str]:
@@ -188,9 +224,14 @@ def _block(name: str, path: str, volume: Volume) -> str:
 
 
 def _overlaid(volume: str, path: str, scratch: Scratch) -> str:
-    """A volume whose image is only read."""
-    below = f"backing.driver=raw,backing.read-only=on,backing.file.driver=file,backing.file.filename={_escaped(path)}"
-    return f"{_qcow2(volume_node(volume), scratch.overlays[volume], scratch.aio)},discard=unmap,{below}"
+    """A volume whose image, and the layers above it, are only read."""
+    words = [_qcow2(volume_node(volume), scratch.overlays[volume], scratch.aio), "discard=unmap"]
+    layers = [(layer, "qcow2") for layer in reversed(scratch.layers.get(volume, ()))]
+    for depth, (file, driver) in enumerate([*layers, (path, "raw")], start=1):
+        at = "backing." * depth
+        words += [f"{at}driver={driver}", f"{at}read-only=on", f"{at}file.driver=file"]
+        words += [f"{at}file.filename={_escaped(file)}"]
+    return ",".join(words)
 
 
 def _qcow2(name: str, path: str, aio: str) -> str:

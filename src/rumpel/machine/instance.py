@@ -28,7 +28,7 @@ from rumpel.errors import InstanceError, MachineError
 from rumpel.machine import failure, ready
 from rumpel.machine.accelerator import Asked, Choice, choose_accelerator
 from rumpel.machine.backlog import raise_backlog
-from rumpel.machine.command import DEFAULT_QEMU, ByHand, Inherited, Launch, pasteable, qemu_command
+from rumpel.machine.command import DEFAULT_QEMU, ByHand, Inherited, Launch, Ram, pasteable, qemu_command
 from rumpel.machine.console import Console, ConsoleTimeoutError, Found
 from rumpel.machine.monitor import Event, MonitorClosedError
 from rumpel.machine.ports import guest_took_connection, parse_forwards, refused_port
@@ -76,7 +76,9 @@ class Options(Frozen, frozen=True, kw_only=True):
     MiB; `volumes`: a folder for the volumes' images instead of the one in the state folder; `ready_timeout` and
     `stop_timeout` in seconds; `qemu`: QEMU's program. `directory`: a folder for the instance instead of the one in the
     state folder; nobody else finds it by its name. `scratch`: a folder; what the machine writes to volumes is kept
-    there and not in their images, and its state can be saved. `halted`: it waits for QMP `cont`.
+    there and not in their images, and its state can be saved. `layers`: by a volume's name the files that its contents
+    are in, instead of an image of the instance's own: an image, and qcow2 files above it. `halted`: it waits for QMP
+    `cont`.
     """
 
     name: str = ""
@@ -91,6 +93,7 @@ class Options(Frozen, frozen=True, kw_only=True):
     qemu: str = DEFAULT_QEMU
     directory: str = ""
     scratch: str = ""
+    layers: tuple[tuple[str, tuple[str, ...]], ...] = ()
     halted: bool = False
 
 
@@ -133,8 +136,8 @@ def start(plan: Plan, image: Image, options: Options) -> Instance:
     return instance
 
 
-def launch(plan: Plan, image: Image, options: Options) -> Instance:
-    """Start the machine and return at once, its ports known.
+def launch(plan: Plan, image: Image, options: Options, ram: Ram | None = None) -> Instance:
+    """Start the machine and return at once, its ports known. With `ram` its memory is in that file (see `template`).
 
     Raises InstanceError (the name is taken), VolumeError, HostError (QEMU missing, a port in use), UsageError
     (what was asked for does not fit the plan, or the image not into the memory), MachineError (QEMU ended at once).
@@ -150,12 +153,18 @@ def launch(plan: Plan, image: Image, options: Options) -> Instance:
         write_settings(settings, prepared.settings)
         if prepared.confidential:  # however this ends
             undo.callback(write_settings, settings, prepared.open_settings)
-        taken, remarks = take_volumes(plan, place_of(plan, image, options), undo)
+        layers = dict(options.layers)
+        taken, remarks = (
+            ({name: Path(files[0]) for name, files in layers.items()}, ())
+            if layers
+            else take_volumes(plan, place_of(plan, image, options), undo)
+        )
         volumes = {name: str(path) for name, path in taken.items()}
-        how = _launch(image, options, qemu, choice, settings, volumes)
+        how = replace(_launch(image, options, qemu, choice, settings, volumes), ram=ram)
         if options.scratch:
             written = {volume.name: taken[volume.name] for volume in plan.volumes if not volume.read_only}
-            how = replace(how, scratch=make_scratch(Path(options.scratch), written, qemu))
+            above = {name: files[1:] for name, files in layers.items()}
+            how = replace(how, scratch=make_scratch(Path(options.scratch), written, qemu, above))
         instance = Instance(plan, options, how, choice, claim, undo.pop_all())
     try:
         instance._update(remarks=remarks)
@@ -181,6 +190,7 @@ class Instance:
         self.directory = claim.directory
         self.ports: dict[str, int] = {}
         self.scratch = how.scratch
+        self.image_files = dict(how.volumes)
         self._options = options
         self._claim = claim
         self._held = held
@@ -191,15 +201,15 @@ class Instance:
             return qemu_command(plan, how, channels)
 
         try:
-            self._by_hand = pasteable(qemu_command(plan, replace(how, scratch=None, halted=False), ByHand()))
+            self._by_hand = pasteable(qemu_command(plan, replace(how, scratch=None, halted=False, ram=None), ByHand()))
             self._record = Record(
                 name=self.name, composition=plan.composition, kernel=plan.kernel.name, machine=plan.machine.name,
                 accelerator=choice.name, state="starting", started=time.time(), owner=os.getpid(),
                 owner_start=start_time_of(os.getpid()), command=self._by_hand,
             )  # fmt: skip
             self._running = Running(
-                command, self.directory, listener=owner_socket(self.directory),
-                on_request=self._request, on_end=self._finish,
+                command, self.directory, descriptors=() if how.ram is None else (how.ram.memory,),
+                listener=owner_socket(self.directory), on_request=self._request, on_end=self._finish,
             )  # fmt: skip
         except BaseException:
             held.close()
@@ -294,6 +304,10 @@ class Instance:
             raise self._late(limit, f"no line of the console matched '{declared.console}'") from None
         except ready.ProbeTimeoutError as error:
             raise self._late(limit, error.seen) from None
+        self.set_ready()
+
+    def set_ready(self) -> None:
+        """Write down that it is ready now."""
         self._running.mark("ready")
         if not self._running.ended:
             self._update(state="ready")

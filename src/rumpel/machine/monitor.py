@@ -50,6 +50,7 @@ class Monitor:
         self.events: list[Event] = []
         self._changed = changed
         self._log_path = log
+        self._sock = sock
         self._loop = asyncio.new_event_loop()
         self._client: Future[QMPClient] = Future()
         self._thread = threading.Thread(target=self._run, args=(sock,), name="rumpel-monitor", daemon=True)
@@ -80,6 +81,15 @@ class Monitor:
             raise MonitorClosedError(f"QEMU ended while the QMP command '{command}' was under way.") from error
         self._log("<", {"return": answer})
         return answer
+
+    def give(self, name: str, descriptor: int) -> None:
+        """Give QEMU a copy of an open file, which QMP commands then know as `fd:NAME` (QMP `getfd`). Raises as
+        `execute`."""
+        # It goes with a byte of white space between two commands, and QEMU keeps it until `getfd`.
+        with contextlib.suppress(OSError):  # QEMU is gone: `getfd` says so
+            self._client.result(30.0)
+            socket.send_fds(self._sock, [b" "], [descriptor])
+        self.execute("getfd", {"fdname": name})
 
     def drain(self, timeout: float) -> None:
         """After QEMU's end: wait until its last events are in `events`."""

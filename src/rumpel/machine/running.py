@@ -13,7 +13,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rumpel.machine.command import Inherited
@@ -75,7 +75,7 @@ class ConsoleFifo:
 
 
 class Running:
-    """Starts QEMU; `command` turns the inherited channels into its command line.
+    """Starts QEMU; `command` turns the inherited channels into its command line. QEMU inherits `descriptors` too.
 
     `changed` is notified at every change of the console, the guest's report, QMP events and the end. `marks` holds
     the seconds from the start of QEMU to what happened first: `console` (first byte), `start` (the program is about
@@ -88,6 +88,7 @@ class Running:
         command: Callable[[Inherited], tuple[str, ...]],
         directory: Path,
         *,
+        descriptors: Sequence[int] = (),
         listener: socket.socket,
         on_request: Callable[[str], str],
         on_end: Callable[[Running], None],
@@ -112,7 +113,9 @@ class Running:
         try:
             self.command = command(channels)
             self.started = time.monotonic()
-            self.process = Process(self.command, descriptors=[end.fileno() for end in given], stderr=self.stderr_path)
+            self.process = Process(
+                self.command, descriptors=[*descriptors, *(end.fileno() for end in given)], stderr=self.stderr_path
+            )
         except BaseException:
             for open_end in (self._fifo, self._control_socket, ours, listener):
                 open_end.close()

@@ -22,7 +22,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rumpel.errors import MachineError, UsageError
 from rumpel.machine.command import MEMORY_NODE, Scratch, volume_node
@@ -51,9 +51,11 @@ class Snapshot:
     report: Report
 
 
-def make_scratch(folder: Path, images: Mapping[str, Path], qemu: str) -> Scratch:
-    """Overlays in `folder` for the writable volumes `images` (image file by volume name). Those that are there
-    already, with what a machine has written, stay. `qemu` is QEMU's full path."""
+def make_scratch(
+    folder: Path, images: Mapping[str, Path], qemu: str, layers: Mapping[str, tuple[str, ...]] | None = None
+) -> Scratch:
+    """Overlays in `folder` for the writable volumes `images` (image file by volume name), above the `layers` that are
+    there already. Overlays that are there, with what a machine has written, stay. `qemu` is QEMU's full path."""
     folder.mkdir(parents=True, exist_ok=True)
     memory = folder / "memory.qcow2"
     if not memory.exists():
@@ -65,7 +67,8 @@ def make_scratch(folder: Path, images: Mapping[str, Path], qemu: str) -> Scratch
             overlay.write_bytes(empty_qcow2(image.stat().st_size, _DISK_CLUSTER_BITS))
         overlays[name] = str(overlay)
     # QEMU loads a snapshot in pieces of 32 KiB: to hand each to a thread doubles the cost.
-    return Scratch(memory=str(memory), overlays=overlays, aio="io_uring" if _has_io_uring(qemu) else "threads")
+    aio: Literal["threads", "io_uring"] = "io_uring" if _has_io_uring(qemu) else "threads"
+    return Scratch(memory=str(memory), overlays=overlays, aio=aio, layers=layers or {})
 
 
 @functools.cache

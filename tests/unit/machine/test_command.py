@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import shlex
+from dataclasses import replace
 
 import pytest
 
-from rumpel.machine.command import ByHand, Inherited, Launch, pasteable, qemu_command
+from rumpel.machine.command import ByHand, Inherited, Launch, Ram, Scratch, pasteable, qemu_command
 from rumpel.resolve.plan import Device, Kernel, Machine, Plan, Port, Ready, Settings, Volume
 from rumpel.resolve.settings import StartSettings, at_start
 
@@ -105,6 +106,35 @@ def test_dhcp_leaves_the_network_to_qemu() -> None:
     plan = at_start(PLAN, StartSettings(address="dhcp"))
     [network] = values(qemu_command(plan, launch, ByHand()), "-netdev")
     assert network.startswith("user,id=net1,hostfwd=tcp:127.0.0.1:0-:80")
+
+
+def test_memory_in_a_file_has_the_name_that_a_snapshot_of_the_machine_gives_it() -> None:
+    launch = Launch(kernel="k", memory=24, volumes={"data": "d"}, ram=Ram(9, copy=False))
+    command = qemu_command(PLAN, launch, ByHand())
+    assert values(command, "-M") == ["microvm,acpi=on,memory-backend=microvm.ram"]
+    assert values(command, "-object")[-1] == (
+        "memory-backend-file,id=microvm.ram,size=24M,mem-path=/proc/self/fd/9,share=on"
+    )
+    assert "-incoming" not in command and "-S" not in command
+    copy = qemu_command(PLAN, replace(launch, ram=Ram(9, copy=True)), ByHand())
+    assert values(copy, "-object")[-1].endswith(",share=off")
+    assert values(copy, "-incoming") == ["defer"]
+    assert "-S" in copy
+
+
+def test_layers_of_a_volume_lie_between_its_image_and_what_is_written() -> None:
+    scratch = Scratch("/m", {"data": "/o/data"}, layers={"data": ("/t/low", "/t/high")})
+    command = qemu_command(PLAN, replace(LAUNCH, scratch=scratch), ByHand())
+    [block] = [each for each in values(command, "-blockdev") if each.startswith("node-name=volume-data,")]
+    assert block == (
+        "node-name=volume-data,driver=qcow2,cache.no-flush=on,file.driver=file,file.aio=threads,file.filename=/o/data,"
+        "discard=unmap,"
+        "backing.driver=qcow2,backing.read-only=on,backing.file.driver=file,backing.file.filename=/t/high,"
+        "backing.backing.driver=qcow2,backing.backing.read-only=on,backing.backing.file.driver=file,"
+        "backing.backing.file.filename=/t/low,"
+        "backing.backing.backing.driver=raw,backing.backing.backing.read-only=on,"
+        "backing.backing.backing.file.driver=file,backing.backing.backing.file.filename=/v/a,,b.ext4"
+    )
 
 
 def test_volume_without_a_file_is_our_mistake() -> None:
