@@ -61,9 +61,10 @@ def _examine() -> Iterator[Finding]:
     yield from _qemu()
     yield _space("cache", cache_dir())
     yield _space("state", state_dir())
-    yield _client("apt-get", "apt", "missing")
+    yield _client("apt-get", "apt")
     yield _pip()
-    yield _client("npm", "npm", "note")
+    yield _client("npm", "npm", "only components with npm sources need it")
+    yield _client("gdb", "gdb", "only 'rumpel debug' and 'rumpel replay --debug' need it")
 
 
 def _python() -> Finding:
@@ -130,15 +131,15 @@ def _space(name: str, folder: Path) -> Finding:
     return Finding(name=name, state="ok", says=says)
 
 
-def _client(program: str, package: str, state: Literal["note", "missing"]) -> Finding:
+def _client(program: str, package: str, who_needs_it: str = "") -> Finding:
+    """`who_needs_it`: it may be missing, as only they do."""
     path = shutil.which(program)
     if path is not None:
         return Finding(name=program, state="ok", says=path)
-    needed = "" if state == "missing" else "; only components with npm sources need it"
     return Finding(
         name=program,
-        state=state,
-        says=f"not on the PATH{needed}",
+        state="note" if who_needs_it else "missing",
+        says=f"not on the PATH{who_needs_it and '; '}{who_needs_it}",
         way_out=f"As root: apt-get install --no-install-recommends {package}",
     )
 

@@ -30,6 +30,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("run:run", "Build a composition, boot it and wait until it answers"),
         "ps": ("instances:ps", "List the machines that run"),
         "logs": ("instances:logs", "Show a machine's console"),
+        "debug": ("debug:debug", "Open a machine in GDB, with the symbols of its kernel and program"),
         "stop": ("instances:stop", "Stop machines: ask the program, then a deadline, then kill"),
         "volume": ("volume:volume", "Look into volumes, fill, copy, grow and remove them"),
     },

@@ -10,9 +10,9 @@ import click
 
 from rumpel.cli.images import BuildChoices, Wanted, build_options, built, composition_options
 from rumpel.cli.interrupts import Interrupted, interrupt_main, interruptible
+from rumpel.cli.machine_options import MachineWords, machine_options, machine_start
 from rumpel.cli.output import echo_json
 from rumpel.cli.seconds import Seconds
-from rumpel.cli.start import StartWords, start_options, start_settings
 from rumpel.cli.terminal import bold, same_place, say
 from rumpel.errors import MachineError, UsageError
 
@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 @composition_options
 @build_options
 @click.option("-d", "--detach", is_flag=True, help="Return when it answers; it runs on until 'rumpel stop'.")
-@click.option("--name", metavar="NAME", default="", help="The machine's name. [the composition's]")
-@click.option("-p", "--port", "ports", multiple=True, metavar="HOST:NAME", help="Reach the port NAME on this one.")
-@start_options
-@click.option("--memory", metavar="SIZE", default="", help="Memory, such as 256M or 1G.")
-@click.option("--cpus", metavar="N", type=click.IntRange(1), default=None, help="Number of CPUs.")
+@machine_options
 @click.option(
     "--accel", type=click.Choice(["auto", "tcg", "kvm"]), default="auto", help="The accelerator. [auto: measured]"
 )
@@ -56,11 +52,7 @@ def run(
     wanted: Wanted,
     choices: BuildChoices,
     detach: bool,
-    name: str,
-    ports: tuple[str, ...],
-    words: StartWords,
-    memory: str,
-    cpus: int | None,
+    machine_words: MachineWords,
     accel: str,
     ready_timeout: float | None,
     stop_timeout: float,
@@ -77,16 +69,13 @@ def run(
     """
     if as_json and not detach:
         raise UsageError("'--json' needs '--detach': in the foreground the output is the console.")
-    from rumpel.machine.instance import Options, image_of
-    from rumpel.machine.registry import check_name
+    import msgspec
 
-    options = Options(
-        name=check_name(name or composition),
-        ports=tuple(_host_port(word) for word in ports),
-        settings=start_settings(words, arguments),
-        memory=_mebibytes(memory),
-        cpus=cpus or 0,
-        accelerator=accel,  # type: ignore[arg-type]  # click has checked the word
+    from rumpel.machine.instance import image_of
+
+    options = msgspec.structs.replace(
+        machine_start(composition, machine_words, arguments),
+        accelerator=accel,
         ready_timeout=ready_timeout or 0.0,
         stop_timeout=stop_timeout,
     )
@@ -116,7 +105,7 @@ def _foreground(plan: Plan, files: Image, options: Options) -> int:
                 say(remark)
             if instance.accelerator.reason:
                 say(instance.accelerator.reason)
-            instance.console.follow(_to_stdout)
+            instance.console.follow(to_stdout)
             if plan.ready.kind == "exit":
                 _wait_for_start(instance, options.ready_timeout or plan.ready.timeout)
             else:
@@ -195,29 +184,10 @@ def _without_what_was_shown(error: MachineError) -> MachineError:
     return error
 
 
-def _to_stdout(data: bytes) -> None:
+def to_stdout(data: bytes) -> None:
+    """The console as it comes; where nobody reads it any more the command ends."""
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         interrupt_main()
-
-
-def _host_port(word: str) -> tuple[str, int]:
-    host, separator, name = word.partition(":")
-    if not separator or not name or not host.isdecimal() or int(host) > 65535:
-        raise UsageError(
-            f"'-p {word}' is not a port.", hint="Write HOST:NAME, such as 8080:http; NAME is a port of the composition."
-        )
-    return name, int(host)
-
-
-def _mebibytes(size: str) -> int:
-    if not size:
-        return 0
-    units = {"M": 1, "MIB": 1, "MB": 1, "G": 1024, "GIB": 1024, "GB": 1024}
-    digits = size.rstrip("GgMmIiBb")
-    unit = units.get(size[len(digits) :].upper())
-    if unit is None or not digits.isdecimal() or int(digits) == 0:
-        raise UsageError(f"'{size}' is not a size of memory.", hint="Write it as 256M or 1G.")
-    return int(digits) * unit

@@ -80,7 +80,8 @@ class Launch:
     `memory` in MiB and `cpus` of 0 leave the plan's. `settings` is the fw_cfg file, `volumes` the image file of each
     of the plan's volumes, `ports` the host ports asked for by port name (0: QEMU chooses). With `scratch` the volumes'
     images are only read, and the machine can be saved. `halted`: its CPUs wait for QMP `cont`; so do those of
-    a copy (`ram`), behind `migrate-incoming`.
+    a copy (`ram`), behind `migrate-incoming`. `debugger` is the path of a Unix socket: a GDB that connects to it drives
+    the machine, whose CPUs wait for it.
     """
 
     kernel: str
@@ -96,6 +97,7 @@ class Launch:
     scratch: Scratch | None = None
     halted: bool = False
     ram: Ram | None = None
+    debugger: str = ""
 
 
 def volume_node(volume: str) -> str:
@@ -139,7 +141,10 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
         words += ["-object", _memory_file(launch.ram, machine.qemu_machine, memory)]
     if copy:
         words += ["-incoming", "defer"]
-    if launch.halted or copy:
+    if launch.debugger:
+        words += ["-chardev", f"socket,id=debugger,path={_escaped(launch.debugger)},server=on,wait=off"]
+        words += ["-gdb", "chardev:debugger"]
+    if launch.halted or launch.debugger or copy:
         words += ["-S"]
     return tuple(words)
 

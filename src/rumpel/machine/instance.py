@@ -78,7 +78,7 @@ class Options(Frozen, frozen=True, kw_only=True):
     state folder; nobody else finds it by its name. `scratch`: a folder; what the machine writes to volumes is kept
     there and not in their images, and its state can be saved. `layers`: by a volume's name the files that its contents
     are in, instead of an image of the instance's own: an image, and qcow2 files above it. `halted`: it waits for QMP
-    `cont`.
+    `cont`. `debugger`: the path of a Unix socket for a GDB, for which it waits.
     """
 
     name: str = ""
@@ -95,6 +95,7 @@ class Options(Frozen, frozen=True, kw_only=True):
     scratch: str = ""
     layers: tuple[tuple[str, tuple[str, ...]], ...] = ()
     halted: bool = False
+    debugger: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,8 @@ class Instance:
             return qemu_command(plan, how, channels)
 
         try:
-            self._by_hand = pasteable(qemu_command(plan, replace(how, scratch=None, halted=False, ram=None), ByHand()))
+            alone = replace(how, scratch=None, halted=False, debugger="", ram=None)
+            self._by_hand = pasteable(qemu_command(plan, alone, ByHand()))
             self._record = Record(
                 name=self.name, composition=plan.composition, kernel=plan.kernel.name, machine=plan.machine.name,
                 accelerator=choice.name, state="starting", started=time.time(), owner=os.getpid(),
@@ -511,5 +513,5 @@ def _launch(
     return Launch(
         kernel=image.kernel, rootfs=image.rootfs, disk=image.disk, settings=str(settings), qemu=qemu,
         accelerator=choice.name, memory=options.memory, cpus=options.cpus, ports=dict(options.ports),
-        volumes=volumes, halted=options.halted,
+        volumes=volumes, halted=options.halted, debugger=options.debugger,
     )  # fmt: skip
