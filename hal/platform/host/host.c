@@ -12,6 +12,7 @@
 #include "hal/memory.h"
 #include "hal/random.h"
 #include "hal/string.h"
+#include "host_net.h"
 #include "nano/page.h"
 #include "nano/syscall.h"
 #include "nano/thread.h"
@@ -132,6 +133,10 @@ void host_set_initrd(const void *data, size_t size) {
     boot.initrd_size = size;
 }
 
+void host_set_command_line(const char *line) {
+    boot.command_line = line;
+}
+
 uint64_t hal_clock_monotonic(void) {
     return now;
 }
@@ -153,17 +158,25 @@ void host_advance(uint64_t nanoseconds) {
     now += nanoseconds;
 }
 
+/* The clock goes on to the next thing that happens: the timer, or a frame. */
 void hal_idle(void) {
-    if (deadline == HAL_FOREVER) {
-        if (host_stuck) {
-            host_stuck();
-            return;
+    uint64_t due = host_net_due(), next = due < deadline ? due : deadline;
+    if (host_net_is_real_time()) {
+        now++; /* no two moments of arrival are the same, so that a capture can be replayed */
+        now += host_net_wait(next == HAL_FOREVER ? HAL_FOREVER : next > now ? next - now : 0);
+    } else if (next == HAL_FOREVER) {
+        if (!host_stuck) {
+            fprintf(stderr, "every thread sleeps and no timer is armed\n");
+            abort();
         }
-        fprintf(stderr, "every thread sleeps and no timer is armed\n");
-        abort();
+        host_stuck();
+        return;
+    } else if (now < next) {
+        now = next;
     }
-    if (now < deadline)
-        now = deadline;
+    host_net_arrive();
+    if (deadline > now)
+        return;
     deadline = HAL_FOREVER;
     kernel_timer();
 }
@@ -228,6 +241,8 @@ void host_start(size_t memory) {
     region = (struct hal_region){PHYSICAL_BASE, memory};
     host_clear_output();
     host_forget_user();
+    host_forget_registers();
+    host_net_forget();
     hal_drivers_forget();
     page_init();
     static bool once;

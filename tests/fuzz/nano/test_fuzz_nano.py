@@ -1,4 +1,7 @@
-"""Each fuzz target of nano for a while, from the corpus in the repository. RUMPEL_FUZZ_SECONDS says how long."""
+"""Each fuzz target of nano for a while, from the corpus in the repository.
+
+RUMPEL_FUZZ_SECONDS says how long each runs (5), RUMPEL_FUZZ_SEED where its chance begins (1; 0: somewhere else each time).
+"""
 
 from __future__ import annotations
 
@@ -7,76 +10,39 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.host.hostkernel import ENVIRONMENT, HostKernel, host_kernel
+
 HERE = Path(__file__).parent
-HOST = ROOT / "hal/platform/host"
-NANO = ROOT / "kernels/nano"
-REPLACED = {"src/heap.c", "src/vdso.c", "src/vdso_image.S", "src/main.c"}
 SECONDS = int(os.environ.get("RUMPEL_FUZZ_SECONDS", "5"))
-LONGEST = {"erofs": 65536}
+SEED = int(os.environ.get("RUMPEL_FUZZ_SEED", "1"))
+LONGEST = {"erofs": 65536, "packets": 2048, "syscalls": 512}
 TARGETS = sorted(path.stem.removeprefix("fuzz_") for path in HERE.glob("fuzz_*.c"))
-FLAGS = [
-    *(
-        "-std=gnu11",
-        "-g",
-        "-O1",
-        "-fno-strict-aliasing",
-        "-fwrapv",
-        "-no-pie",
-        "-fno-pie",
-        "-Wno-unused-command-line-argument",
-    ),
-    *("-fsanitize=address,undefined,fuzzer-no-link", "-fno-sanitize=alignment,shift,function"),
-    # The kernel's tables are arrays made by the linker: nothing may lie between their rows.
-    *("-fno-sanitize-recover=all", "-mllvm", "-asan-globals=0"),
-    *(f"-I{ROOT / 'hal/include'}", f"-I{NANO / 'include'}", f"-I{HOST}"),
-]
 
 
 @pytest.fixture(scope="session")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> HostKernel:
     """The kernel, compiled for fuzzing."""
-    folder = tmp_path_factory.mktemp("objects")
-    description = yaml.safe_load((NANO / "kernel.yaml").read_text())
-    names = [*description["files"], *description["optional"]["root-disk"]["sources"]]
-    sources = [NANO / name for name in names if name not in REPLACED and name.endswith(".c")]
-    sources += [ROOT / "hal/platform/common/driver.c", ROOT / "hal/platform/common/format.c", *sorted(HOST.glob("*.c"))]
-    sources += [*sorted((ROOT / "hal/drivers/virtio").glob("*.c")), ROOT / "hal/drivers/virtio-net/virtio_net.c"]
-    found = []
-    for source in sources:
-        target = folder / ("_".join(source.relative_to(ROOT).parts) + ".o")
-        subprocess.run(["clang", *FLAGS, "-c", str(source), "-o", str(target)], check=True)
-        found.append(str(target))
-    return found
+    return host_kernel("clang", tmp_path_factory)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(SECONDS * 2 + 240)
+@pytest.mark.timeout(SECONDS * 2 + 300)
 @pytest.mark.parametrize("target", TARGETS)
-def test_no_input_breaks_the_kernel(target: str, objects: list[str], tmp_path: Path) -> None:
-    program, corpus = tmp_path / target, tmp_path / "corpus"
+def test_no_input_breaks_the_kernel(target: str, kernel: HostKernel, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
     corpus.mkdir()
-    link = [*FLAGS, "-fsanitize=fuzzer", f"-Wl,-T,{HOST / 'tables.ld'}"]
-    subprocess.run(["clang", *link, str(HERE / f"fuzz_{target}.c"), *objects, "-o", str(program)], check=True)
+    program = kernel.link(HERE / f"fuzz_{target}.c", tmp_path / target, "-fsanitize=fuzzer")
+    limits = [f"-max_total_time={SECONDS}", f"-seed={SEED}", f"-max_len={LONGEST.get(target, 8192)}"]
+    command = [str(program), *limits, "-timeout=20", "-rss_limit_mb=3000", str(corpus), str(HERE / "corpus" / target)]
     done = subprocess.run(
-        [
-            str(program),
-            *(
-                f"-max_total_time={SECONDS}",
-                f"-max_len={LONGEST.get(target, 8192)}",
-                "-timeout=20",
-                "-rss_limit_mb=3000",
-            ),
-            *(str(corpus), str(HERE / "corpus" / target)),
-        ],
+        command,
         check=False,
         capture_output=True,
         text=True,
         timeout=SECONDS * 2 + 120,
         cwd=tmp_path,
-        env={"ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0"},
+        env=ENVIRONMENT,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert "Done " in done.stderr

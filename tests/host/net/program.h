@@ -39,6 +39,7 @@ static inline int64_t call(uint64_t number, const uint64_t *a) {
 
 static inline void start_machine(const char *settings, size_t size) {
     host_set_settings(settings, size);
+    random_init();
     vfs_init();
     vfs_mount_all();
     vm_init();
