@@ -1,6 +1,7 @@
 """Each fuzz target of nano for a while, from the corpus in the repository.
 
-RUMPEL_FUZZ_SECONDS says how long each runs (5), RUMPEL_FUZZ_SEED where its chance begins (1; 0: somewhere else each time).
+RUMPEL_FUZZ_SECONDS says how long each runs (5), RUMPEL_FUZZ_SEED where its chance begins (1; 0: somewhere else each
+time).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from tests.host.hostkernel import ENVIRONMENT, HostKernel, host_kernel
 
 HERE = Path(__file__).parent
