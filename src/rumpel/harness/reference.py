@@ -18,7 +18,7 @@ Every timeout is in seconds and is multiplied by `--rumpel-timeout-scale`.
 def page() -> str:
     """The whole page, in Markdown."""
     from rumpel.errors import Evidence, MachineError
-    from rumpel.harness import aio, api, console, dialog, events, faults, plugin, start, vm, warm
+    from rumpel.harness import aio, api, console, dialog, events, faults, fleet, plugin, start, vm, warm
     from rumpel.machine.console import Found
     from rumpel.machine.instance import Stats
     from rumpel.machine.monitor import Event
@@ -32,8 +32,9 @@ def page() -> str:
         ("rumpel.pool()", warm.WarmPool),
     ):  # fmt: skip
         parts.append(_class(name, kind))
+    parts += [_function(f"rumpel.fleet.{each.__name__}", each) for each in (fleet.run, fleet.matrix)]
     parts.append("## What is returned and raised\n")
-    parts += [_record(kind) for kind in (Found, Event, Stats, MachineError, Evidence)]
+    parts += [_record(kind) for kind in (Found, Event, Stats, fleet.Outcome, MachineError, Evidence)]
     parts.append(_module("rumpel.aio", aio))
     parts.append(_module("Fixtures of pytest", plugin))
     return "\n".join(parts)
@@ -73,9 +74,22 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
             named = [each.replace(name=word, kind=inspect.Parameter.KEYWORD_ONLY) for word in Words.__annotations__]
         else:
             named = [each]
-        parameters += [one.replace(annotation=inspect.Parameter.empty) for one in named]
+        parameters += [_plain(one) for one in named]
     words = str(signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty))
     return name + words.replace("(self, ", "(").replace("(self)", "()").replace("(/, ", "(")
+
+
+def _plain(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Without its type; a function that is the default by its name."""
+    default = parameter.default
+    if isinstance(default, FunctionType):
+        default = _Name(default.__name__)
+    return parameter.replace(annotation=inspect.Parameter.empty, default=default)
+
+
+class _Name(str):
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def _text(thing: object) -> str:
