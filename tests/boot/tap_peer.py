@@ -1,8 +1,8 @@
 """A network of one machine: run in a network namespace of its own, with QEMU's words as arguments.
 
-Makes a TAP, announces the network `fd00:6::/64` on it as an IPv6 router would (RFC 4861), starts QEMU on it, asks the web
-server in it for `/` at each of its addresses, and looks at the SYN-ACK segments of some connections. Prints a JSON object:
-`pages`, the body by address; `greetings`, a list of [first sequence number, MSS, window scale].
+Makes a TAP, announces the network `fd00:6::/64` on it as an IPv6 router would (RFC 4861), starts QEMU on it, asks the
+web server in it for `/` at each of its addresses, and looks at the SYN-ACK segments of some connections. Prints a JSON
+object: `pages`, the body by address; `greetings`, a list of [first sequence number, MSS, window scale].
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Greeting = tuple[int, int, int]
 
 def make_tap() -> None:
     """A TAP that stays when this file is closed, up and with the router's addresses."""
-    with open("/dev/net/tun", "r+b", buffering=0) as tun:
+    with Path("/dev/net/tun").open("r+b", buffering=0) as tun:
         fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", TAP.encode(), IFF_TAP | IFF_NO_PI))
         fcntl.ioctl(tun, TUNSETPERSIST, 1)
     Path(f"/proc/sys/net/ipv6/conf/{TAP}/accept_dad").write_text("0")
@@ -48,7 +48,7 @@ def make_tap() -> None:
 
 def checksum(data: bytes) -> int:
     """RFC 1071."""
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total = sum(int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,6 @@ def test_a_server_is_reached_over_ipv4_and_ipv6_and_its_connections_cannot_be_gu
     }
     numbers = list(dict.fromkeys(number for number, _, _ in seen["greetings"]))  # a segment may come twice
     assert len(numbers) >= 6
-    steps = {(after - before) % 2**32 for before, after in zip(numbers, numbers[1:], strict=False)}
+    steps = {(after - before) % 2**32 for before, after in pairwise(numbers)}
     assert len(steps) == len(numbers) - 1, "each number follows from the one before"
     assert all((mss, scale) == (1460, 2) for _, mss, scale in seen["greetings"])
