@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from rumpel.build.libraries import TreeView, package_of
 from rumpel.build.packages import CollectPackages, MissingLibraryError
 from rumpel.build.step import Workspace
-from rumpel.errors import BuildError, SourceError
-from rumpel.model.lock import Lock, LockEntry
+from rumpel.errors import BuildError
+from rumpel.model.lock import Lock
 from rumpel.places import trees_dir
 from rumpel.resolve.plan import Packages, Source, SourceFile
 from rumpel.sources import Declaration, Progress, Store, ensure, silent, unpack
-from rumpel.sources.apt import Archive
+from rumpel.sources.apt import Archive, BinaryPackage
 from rumpel.sources.control import paragraphs
-from rumpel.sources.debian import newest
+from rumpel.sources.debian import entry_of, newest
 from rumpel.sources.substitutions import archive_for
 
 
 @dataclass(frozen=True)
 class Described:
     """What was found: the Debian packages in the order in which they were needed, the program's path and the others
-    that could have been meant, the licence as an SPDX expression (empty: not to be read)."""
+    that could have been meant, the licence as an SPDX expression (empty: not to be read). `related` are packages of the
+    same name's beginning that it depends on, where its files may be."""
 
     packages: tuple[str, ...]
     program: str
     others: tuple[str, ...]
     license: str
     summary: str
+    related: tuple[str, ...] = ()
 
 
 def describe(package: str, release: str, progress: Progress = silent) -> Described:
@@ -45,10 +47,12 @@ class _Search:
         self.progress = progress
         self.archive: Archive = archive_for(self.store, release, progress)
         self.release = release
+        self.index: dict[str, BinaryPackage | None] = {}
         self.sources: dict[str, Source] = {}
         self.trees: dict[str, Path] = {}
 
     def describe(self, package: str) -> Described:
+        self._read_index(package)
         self._fetch(package)
         first = package
         if not self._programs():
@@ -66,17 +70,43 @@ class _Search:
             others=tuple(each for each in programs if each != program),
             license=self._license(first),
             summary=self._summary(package),
+            related=self._related(package, needed),
         )
+
+    def _related(self, package: str, needed: Sequence[str]) -> tuple[str, ...]:
+        stem = package.partition("-")[0]
+        names = [name for each in (package, *needed) for name in self._depends(each)]
+        return tuple(dict.fromkeys(name for name in names if name.startswith(stem) and name not in needed))
 
     def _fetch(self, package: str) -> None:
         """Bring the newest version of a package here, unpacked."""
         declaration = Declaration(name=package, kind="deb", package=package, release=self.release)
-        entry: LockEntry = newest(declaration, self.archive)
+        found = self._indexed(package)
+        entry = newest(declaration, self.archive) if found is None else entry_of(declaration, found, self.archive)
         ensure(Lock(entries=(entry,)), [package], self.store, progress=self.progress)
         files = tuple(SourceFile(name=file.name, sha256=file.sha256, size=file.size) for file in entry.files)
         source = Source(name=package, kind="deb", package=package, version=entry.version, files=files)
         self.trees[package] = unpack(entry, self.store, trees_dir())
         self.sources[package] = source
+
+    def _read_index(self, package: str) -> None:
+        """What the lists say of the package, of what it depends on, and so on: one search for each step."""
+        names = [package]
+        while names:
+            self._search(names)
+            names = [each for name in names for each in self._depends(name) if each not in self.index]
+
+    def _search(self, names: Sequence[str]) -> None:
+        with self.archive.locked():
+            self.archive.refresh()
+            found = self.archive.all_binaries(tuple(dict.fromkeys(names)))
+        self.index |= {name: each[0] if each else None for name, each in found.items()}
+
+    def _indexed(self, package: str) -> BinaryPackage | None:
+        """The newest version of a package; None where there is none."""
+        if package not in self.index:
+            self._search([package])
+        return self.index[package]
 
     def _view(self) -> TreeView:
         return TreeView([(source, self.trees[name]) for name, source in self.sources.items()])
@@ -85,9 +115,8 @@ class _Search:
         return sorted(self._view().programs())
 
     def _depends(self, package: str) -> tuple[str, ...]:
-        with self.archive.locked():
-            found = self.archive.binaries(package)
-        return found[0].depends if found else ()
+        found = self._indexed(package)
+        return found.depends if found is not None else ()
 
     def _real_package(self, package: str) -> str:
         """The dependency that holds the program, of a package that holds none: one that shares the name's beginning."""
@@ -136,13 +165,10 @@ class _Search:
         guess = package_of(library)
         tried = set(self.sources)
         for name in (guess, *(each for package in list(self.sources) for each in self._depends(package))):
-            if name in tried or (name != guess and not name.startswith("lib")):
+            if name in tried or (name != guess and not name.startswith("lib")) or self._indexed(name) is None:
                 continue
             tried.add(name)
-            try:
-                self._fetch(name)
-            except SourceError:
-                continue
+            self._fetch(name)
             view = TreeView([(self.sources[name], self.trees[name])])
             if any(PurePosixPath(path).name == library for path in view.files()):
                 return True
@@ -157,9 +183,8 @@ class _Search:
         return license_of(text)
 
     def _summary(self, package: str) -> str:
-        with self.archive.locked():
-            found = self.archive.binaries(package)
-        return found[0].summary if found else ""
+        found = self._indexed(package)
+        return found.summary if found is not None else ""
 
 
 def license_of(copyright_file: str) -> str:
@@ -230,6 +255,8 @@ def yaml_of(name: str, asked: str, found: Described) -> Iterator[str]:
     for package in found.packages:
         yield f"  {package}: {{deb: {package}}}"
     yield "# Files of the packages that the program reads, and libraries that it loads by itself (dlopen):"
+    if found.related:
+        yield f"# (It depends on these packages, where some may be; add them above: {', '.join(found.related[:8])})"
     yield "# deb:"
     yield f"#   files: [/etc/{found.packages[0]}/**]"
     yield "#   libraries: [libexample.so.1]"

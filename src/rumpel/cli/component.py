@@ -6,6 +6,7 @@ import re
 
 import click
 
+from rumpel.cli.images import lock_of, open_project
 from rumpel.cli.project import project_root
 from rumpel.cli.terminal import end_status, say
 from rumpel.errors import UsageError
@@ -48,12 +49,14 @@ def new(package: str, name: str | None, release: str | None) -> None:
         write_component(folder, lambda: yaml_of(chosen, package, found))
     except FileExistsError:
         raise _exists(chosen) from None
-    updates = " ".join(f"--update {each}" for each in found.packages)
+    pinned = lock_of(open_project())
+    updates = " ".join(f"--update {each}" for each in found.packages if pinned.get(each) is None)
+    pin = f"Pin its packages: rumpel lock {updates}" if updates else "Its packages are pinned already."
     say(
         f"Wrote components/{chosen}/component.yaml: {found.program}, from {len(found.packages)} packages.\n"
         "Next:\n"
         f"  1. Say in it which ports it listens on, when it is ready, and which files and capabilities it needs.\n"
-        f"  2. Pin its packages: rumpel lock {updates}\n"
+        f"  2. {pin}\n"
         f"  3. Write compositions/{chosen}.yaml with 'components: [{chosen}]', then: rumpel run {chosen}"
     )
 

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,14 +131,23 @@ class Archive:
 
     def binaries(self, package: str) -> tuple[BinaryPackage, ...]:
         """All versions of a binary package in the lists, newest first."""
-        found = []
-        for each in self._show("show", package):
-            if each.get("Package") == package and each.get("SHA256") and each.get("Architecture") in _ARCHITECTURES:
+        return self.all_binaries((package,))[package]
+
+    def all_binaries(self, packages: Sequence[str]) -> dict[str, tuple[BinaryPackage, ...]]:
+        """The same of several packages, of which each has an entry; searched together, because reading the lists takes
+        longer than finding something in them."""
+        found: dict[str, list[BinaryPackage]] = {package: [] for package in packages}
+        for each in self._show("show", *packages) if packages else ():
+            package = each.get("Package")
+            if package in found and each.get("SHA256") and each.get("Architecture") in _ARCHITECTURES:
                 name = each.get("Filename").rsplit("/", 1)[-1]
                 file = LockFile(name=name, sha256=each.get("SHA256").lower(), size=int(each.get("Size")))
                 depends = _dependencies(each)
-                found.append(BinaryPackage(package, each.get("Version"), (file,), depends, _summary(each)))
-        return tuple(sorted(found, key=lambda one: DebianVersion(one.version), reverse=True))
+                found[package].append(BinaryPackage(package, each.get("Version"), (file,), depends, _summary(each)))
+        return {
+            package: tuple(sorted(each, key=lambda one: DebianVersion(one.version), reverse=True))
+            for package, each in found.items()
+        }
 
     def sources(self, package: str) -> tuple[SourcePackage, ...]:
         """All versions of a source package in the lists, newest first."""
@@ -171,7 +180,7 @@ class Archive:
         ended = self._apt("apt-cache", *words)
         if ended.status != 0:
             if re.search(r"No packages found|Unable to locate package", ended.errors):
-                return ()
+                return tuple(paragraphs(ended.output))  # of those that there are
             raise ended.failure(
                 f"The package lists of Debian '{self.release}' could not be searched.", hint=_REFRESH_HINT
             )

@@ -51,12 +51,12 @@ def newest(declaration: Declaration, archive: Archive) -> LockEntry:
             sources = archive.sources(declaration.package)
             if not sources:
                 raise _unknown(declaration, archive)
-            return _entry(declaration, sources[0], archive)
+            return entry_of(declaration, sources[0], archive)
         binaries = archive.binaries(declaration.package)
         if not binaries:
             raise _unknown(declaration, archive)
         if not declaration.follow:
-            return _entry(declaration, binaries[0], archive)
+            return entry_of(declaration, binaries[0], archive)
         followed = [name for name in binaries[0].depends if fnmatch.fnmatchcase(name, declaration.follow)]
         if len(followed) != 1:
             what = "no dependency" if not followed else f"{len(followed)} dependencies ({', '.join(followed)})"
@@ -69,7 +69,7 @@ def newest(declaration: Declaration, archive: Archive) -> LockEntry:
         candidates = archive.binaries(followed[0])
         if not candidates:
             raise _unknown(declaration, archive)
-        return _entry(declaration, candidates[0], archive)
+        return entry_of(declaration, candidates[0], archive)
 
 
 def _find(entry: LockEntry, archive: Archive) -> BinaryPackage | SourcePackage | None:
@@ -146,7 +146,7 @@ def _fetched(entry: LockEntry, file: LockFile, folder: Path) -> Path:
     )
 
 
-def _entry(declaration: Declaration, found: BinaryPackage | SourcePackage, archive: Archive) -> LockEntry:
+def entry_of(declaration: Declaration, found: BinaryPackage | SourcePackage, archive: Archive) -> LockEntry:
     return LockEntry(
         name=declaration.name,
         kind=declaration.kind,

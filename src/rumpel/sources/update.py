@@ -41,30 +41,45 @@ def update(
                 hint=f"Did you mean '{near[0]}'?" if near else f"Declared are: {', '.join(sorted(by_name))}.",
                 source=name,
             )
-    archives = _Archives(store, progress)
+    archives = _Archives(store, progress, [by_name[name] for name in wanted])
     for name in wanted:
         lock = lock.replace(_newest(by_name[name], store, project, progress, archives))
     return lock
 
 
 class _Archives:
-    """Debian's archive of each release, whose lists are read once."""
+    """Debian's archive of each release, whose lists are read once; all binary packages are looked up together."""
 
-    def __init__(self, store: Store, progress: Progress) -> None:
-        from rumpel.sources.apt import Archive
+    def __init__(self, store: Store, progress: Progress, wanted: Sequence[Declaration]) -> None:
+        from rumpel.sources.apt import Archive, BinaryPackage
 
         self._store = store
         self._progress = progress
+        self._wanted = tuple(wanted)
         self._opened: dict[str, Archive] = {}
+        self._binaries: dict[str, dict[str, tuple[BinaryPackage, ...]]] = {}
 
     def newest(self, declaration: Declaration) -> LockEntry:
         from rumpel.sources import debian
-        from rumpel.sources.substitutions import archive_for
 
         release = declaration.release
         if release not in self._opened:
-            self._opened[release] = archive_for(self._store, release, self._progress)
-        return debian.newest(declaration, self._opened[release])
+            self._open(release)
+        archive = self._opened[release]
+        if declaration.kind == "deb" and not declaration.follow:
+            found = self._binaries[release][declaration.package]
+            if found:
+                return debian.entry_of(declaration, found[0], archive)
+        return debian.newest(declaration, archive)
+
+    def _open(self, release: str) -> None:
+        from rumpel.sources.substitutions import archive_for
+
+        archive = self._opened[release] = archive_for(self._store, release, self._progress)
+        debs = [each.package for each in self._wanted if (each.kind, each.release) == ("deb", release)]
+        with archive.locked():
+            archive.refresh()
+            self._binaries[release] = archive.all_binaries(debs)
 
 
 def _newest(

@@ -15,6 +15,7 @@ FOUND = Described(
     others=("/usr/bin/democtl",),
     license="MIT",
     summary="it's a demo",
+    related=("demo-common",),
 )
 
 
@@ -48,6 +49,7 @@ def test_what_is_written_is_a_correct_component(tmp_path: Path) -> None:
     assert [source.package for source in component.sources] == ["demo", "libc6"]
     assert (component.license, component.summary) == ("MIT", "It's a demo")
     assert "# Other programs of the package: /usr/bin/democtl\n" in path.read_text()
+    assert "where some may be; add them above: demo-common)\n" in path.read_text()
 
 
 def test_a_folder_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
