@@ -75,9 +75,15 @@ def is_set_up(root: Path, level: Level) -> bool:
 
 
 def required_packages(root: Path, level: Level) -> list[str]:
-    """The Debian packages of the level, in the order of the files."""
+    """The Debian packages of the level, in the order of the files. A line `PACKAGE unless PROGRAM` counts where there
+    is no such program: it may have come in another way."""
     lines = [line for name in level.debian for line in (root / "requirements" / name).read_text().splitlines()]
-    return [word for line in lines if (word := line.partition("#")[0].strip())]
+    packages = []
+    for line in lines:
+        package, _, program = line.partition("#")[0].strip().partition(" unless ")
+        if package and (not program or shutil.which(program) is None):
+            packages.append(package)
+    return packages
 
 
 def missing_packages(packages: Sequence[str]) -> list[str]:
@@ -141,6 +147,22 @@ def _set_up_packages(root: Path, level: Level) -> None:
             f"    {sudo}apt-get update && {sudo}{line}",
         )
     install_packages(missing, administrator)
+
+
+def bring(program: str, package: str, why: str) -> None:
+    """Install the Debian package that brings `program`, where it is not on the PATH. Raises HostError where this user
+    may not; `why` ends the sentence "'PROGRAM' is not installed; ..."."""
+    if shutil.which(program) is not None:
+        return
+    administrator = _administrator()
+    if administrator is None:
+        sudo = "sudo " if shutil.which("sudo") else ""
+        raise HostError(
+            f"'{program}' is not installed; {why}",
+            hint=f"{'Paste' if sudo else 'As root, paste'} this line, then start again:\n"
+            f"    {sudo}apt-get update && {sudo}apt-get install --yes --no-install-recommends {package}",
+        )
+    install_packages([package], administrator)
 
 
 def _administrator() -> tuple[str, ...] | None:

@@ -63,7 +63,7 @@ def _examine() -> Iterator[Finding]:
     yield _space("state", state_dir())
     yield _client("apt-get", "apt")
     yield _pip()
-    yield _client("npm", "npm", "only components with npm sources need it")
+    yield _client("npm", "npm", "installed when a component has npm sources")
     yield _client("gdb", "gdb", "only 'rumpel debug' and 'rumpel replay --debug' need it")
 
 

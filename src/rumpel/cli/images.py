@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -18,9 +19,9 @@ from rumpel.errors import UsageError
 
 if TYPE_CHECKING:
     from rumpel.build.manifest import ImageFile, Manifest
-    from rumpel.model.lock import Lock
+    from rumpel.model.lock import Lock, LockEntry
     from rumpel.model.project import Project
-    from rumpel.resolve.plan import Plan
+    from rumpel.resolve.plan import Plan, Source
 
 LOCK_FILE = "rumpel.lock"
 
@@ -144,6 +145,8 @@ def built(composition: str, wanted: Wanted, choices: BuildChoices) -> Built:
     project = open_project()
     if not project.has("composition", composition):
         raise unknown("composition", composition, project.names("composition"))
+    if shutil.which("npm") is None and not choices.offline:
+        bring_npm(plan_of(composition, wanted).sources)
     options = BuildOptions(
         project=project.roots[0],
         kernel=wanted.kernel or None,
@@ -158,6 +161,18 @@ def built(composition: str, wanted: Wanted, choices: BuildChoices) -> Built:
     end_status()
     plan = Plan.from_json((options.project / manifest.directory / manifest.plan.path).read_bytes())
     return Built(manifest, plan, options.project)
+
+
+def bring_npm(sources: Iterable[Source] | Iterable[LockEntry]) -> None:
+    """Install npm where one of `sources` is still to be fetched with it. Most compositions need none of it, and it is
+    hundreds of packages."""
+    from rumpel.cli.bootstrap import bring
+    from rumpel.sources import Store
+
+    store = Store()
+    missing = [source.name for source in sources if source.kind == "npm" and not store.has_all(source)]
+    if missing:
+        bring("npm", "npm", f"it fetches {', '.join(repr(name) for name in missing)}.")
 
 
 def _told(line: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rumpel.cli.images import LOCK_FILE, Wanted, lock_of, open_project, plan_of
+from rumpel.cli.images import LOCK_FILE, Wanted, bring_npm, lock_of, open_project, plan_of
 from rumpel.cli.output import echo_json, echo_table
 from rumpel.cli.project import project_root, unknown
 from rumpel.cli.terminal import end_status, say, status
@@ -53,6 +53,7 @@ def fetch(names: tuple[str, ...], locked: bool, as_json: bool) -> None:
     lock = lock_of(project)
     wanted = list(dict.fromkeys(source for name in names for source in _sources_named(name, project, lock)))
     store = Store()
+    bring_npm([entry for entry in lock.entries if entry.name in wanted])
     policy = SourcePolicy.LOCKED if locked else SourcePolicy.PINNED_OR_NEWEST
     ensured = ensure(lock, wanted, store, policy, project=project.roots[0], progress=Told())
     end_status()
