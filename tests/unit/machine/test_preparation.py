@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -16,7 +17,7 @@ IMAGE = Image(kernel="/no/such/kernel")
 SECRET = StartSettings(secrets=(("token", b"hunter2"),), environment=(("A", "1"),))
 
 
-def plan(*, init: tuple[str, ...] = ("init.c",), kernel: str = "debian") -> Plan:
+def plan(*, init: tuple[str, ...] = ("init.c",), kernel: Literal["debian", "nano"] = "debian") -> Plan:
     return Plan(
         schema=PLAN_SCHEMA, composition="web", summary="", machine=Machine(name="microvm", qemu_machine="microvm"),
         kernel=Kernel(name=kernel, recipe=kernel, directory=f"kernels/{kernel}", summary="", init=init),
