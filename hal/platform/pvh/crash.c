@@ -69,9 +69,8 @@ static void backtrace(uintptr_t frame_pointer) {
     }
 }
 
-static void registers(const struct hal_frame *f, uintptr_t address) {
-    print("vector %lu error 0x%lx address 0x%lx rip %016lx rsp %016lx rflags 0x%lx\n", f->vector, f->error, address, f->rip, f->rsp,
-          f->rflags);
+static void registers(const struct hal_frame *f) {
+    print("rip %016lx rsp %016lx rflags 0x%lx\n", f->rip, f->rsp, f->rflags);
     print("rax %016lx rbx %016lx rcx %016lx rdx %016lx\n", f->rax, f->rbx, f->rcx, f->arg[2]);
     print("rsi %016lx rdi %016lx rbp %016lx r8  %016lx\n", f->arg[1], f->arg[0], f->rbp, f->arg[4]);
     print("r9  %016lx r10 %016lx r11 %016lx r12 %016lx\n", f->arg[5], f->arg[3], f->r11, f->r12);
@@ -99,11 +98,15 @@ static void once(void) {
 HAL_NORETURN void pvh_crash(const struct hal_frame *frame, uintptr_t address, const char *why) {
     once();
     print("\nThe kernel crashed. %s\n", why);
-    registers(frame, address);
-    print("Backtrace:\n");
-    print_place(frame->rip);
-    backtrace(frame->rbp);
-    kernel_crash_report(print, frame->cs & 3 ? frame : NULL);
+    print("vector %lu error 0x%lx address 0x%lx\n", frame->vector, frame->error, address);
+    bool in_program = frame->cs & 3;
+    if (!in_program) {
+        registers(frame);
+        print("Backtrace:\n");
+        print_place(frame->rip);
+        backtrace(frame->rbp);
+    }
+    kernel_crash_report(print, in_program ? frame : NULL);
     finish(why);
 }
 

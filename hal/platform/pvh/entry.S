@@ -105,8 +105,8 @@ too_little_memory:
 4:      cmp $0x3f8, %dx
         je 1b
         mov $0x501, %dx                 /* isa-debug-exit */
-        mov $2, %ax                     /* the kernel's FAIL_MEMORY */
-        out %ax, %dx
+        mov $2, %al                     /* the kernel's FAIL_MEMORY */
+        out %al, %dx
 5:      hlt
         jmp 5b
 too_little_report:

@@ -91,7 +91,7 @@ void pvh_serial_control_input(void) {
 }
 
 HAL_NORETURN void hal_exit(unsigned code) {
-    outw(EXIT_PORT, (uint16_t)code);
+    outb(EXIT_PORT, (uint8_t)code);
     /* No such device: reset by the PCI host's register, then by a triple fault. */
     outb(0xcf9, 0x06);
     struct {

@@ -126,9 +126,12 @@ static bool follows_call(uintptr_t address) {
     return found;
 }
 
-static unsigned walk_frames(report_print *print, uintptr_t pointer) {
+static unsigned walk_frames(report_print *print, const struct hal_frame *frame) {
     unsigned depth = 0;
-    uintptr_t words[2];
+    uintptr_t pointer = frame->rbp, words[2], top;
+    /* A function that calls nobody need not have a frame: then what it returns to is at the top of the stack. */
+    if (peek(frame->rsp, &top, sizeof top) && follows_call(top) && peek(pointer, words, sizeof words) && words[1] != top && is_code(words[1]))
+        print_place(print, top, false, true);
     while (depth < MAX_DEPTH && !(pointer & 7) && peek(pointer, words, sizeof words) && is_code(words[1])) {
         print_place(print, words[1], false, false);
         depth++;
@@ -159,7 +162,7 @@ void report_program(report_print *print, const struct hal_frame *frame) {
     print("r13 %016lx r14 %016lx r15 %016lx\n", frame->r13, frame->r14, frame->r15);
     print("Backtrace of the program (? : a guess from its stack):\n");
     print_place(print, frame->rip, true, false);
-    if (walk_frames(print, frame->rbp) < 2)
+    if (walk_frames(print, frame) < 2)
         scan_stack(print, frame->rsp);
 }
 
