@@ -203,7 +203,8 @@ static int transmit(struct hal_net *device, const struct hal_net_piece *pieces, 
         slot->header.header_length = offload->header_length;
     }
     slot->cookie = cookie;
-    struct hal_virtqueue_piece all[1 + HAL_NET_MAX_PIECES] = {{&slot->header, net->header_size, false}};
+    HAL_UNINITIALIZED struct hal_virtqueue_piece all[1 + HAL_NET_MAX_PIECES];
+    all[0] = (struct hal_virtqueue_piece){&slot->header, net->header_size, false};
     for (unsigned i = 0; i < count; i++)
         all[1 + i] = (struct hal_virtqueue_piece){pieces[i].data, pieces[i].length, false};
     int status = hal_virtqueue_add(net->transmit, all, count + 1, slot);

@@ -35,6 +35,8 @@
 typedef uint64_t hal_phys_t;
 
 #define HAL_NORETURN __attribute__((noreturn))
+/* Left as it is where -ftrivial-auto-var-init would clear it: for arrays of which only what was written is read. */
+#define HAL_UNINITIALIZED __attribute__((uninitialized))
 #define HAL_PRINTF(text, rest) __attribute__((format(printf, text, rest)))
 
 #endif

@@ -20,6 +20,13 @@ int strncmp(const char *a, const char *b, size_t limit);
 char *strchr(const char *text, int byte);
 char *strrchr(const char *text, int byte);
 
+#if !__STDC_HOSTED__
+/* The compiler may put a copy of few bytes in place of the call, which -fno-builtin else forbids. */
+#define memcpy(to, from, size) __builtin_memcpy(to, from, size)
+#define memmove(to, from, size) __builtin_memmove(to, from, size)
+#define memset(to, byte, size) __builtin_memset(to, byte, size)
+#endif
+
 /*
  * snprintf for %d %i %u %x %X %p %s %c %% with flags `-` and `0`, width, precision (for %s, `*` too) and the lengths l,
  * ll, z, h, hh. Returns the length that the whole text has; writes at most `size` bytes, always NUL-terminated if size > 0.

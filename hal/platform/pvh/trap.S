@@ -179,22 +179,32 @@ pvh_copy_user:
         sub $32, %rdx
         dec %rcx
         jnz 2b
-4:      mov %rdx, %rcx
-18:     rep movsb
-5:      mov %rcx, %rax
+4:      cmp $8, %rdx
+        jb 5f
+18:     mov (%rsi), %rax
+19:     mov %rax, (%rdi)
+        add $8, %rsi
+        add $8, %rdi
+        sub $8, %rdx
+        jmp 4b
+5:      mov %rdx, %rcx
+20:     rep movsb
+6:      mov %rcx, %rax
         cmpb $0, pvh_has_smap(%rip)
-        je 6f
+        je 7f
         clac
-6:      ret
-        fixup 10b, 4b
-        fixup 11b, 4b
-        fixup 12b, 4b
-        fixup 13b, 4b
-        fixup 14b, 4b
-        fixup 15b, 4b
-        fixup 16b, 4b
-        fixup 17b, 4b
+7:      ret
+        fixup 10b, 5b
+        fixup 11b, 5b
+        fixup 12b, 5b
+        fixup 13b, 5b
+        fixup 14b, 5b
+        fixup 15b, 5b
+        fixup 16b, 5b
+        fixup 17b, 5b
         fixup 18b, 5b
+        fixup 19b, 5b
+        fixup 20b, 6b
 
 /* size_t pvh_zero_user(void *to, size_t size): the bytes not cleared. */
         .globl pvh_zero_user
@@ -211,68 +221,6 @@ pvh_zero_user:
         clac
 4:      ret
         fixup 2b, 3b
-
-        .globl memcpy
-        .align 16
-memcpy:
-        mov %rdi, %rax
-        mov %rdx, %rcx
-        shr $5, %rcx
-        jz 2f
-1:      mov (%rsi), %r8
-        mov 8(%rsi), %r9
-        mov 16(%rsi), %r10
-        mov 24(%rsi), %r11
-        mov %r8, (%rdi)
-        mov %r9, 8(%rdi)
-        mov %r10, 16(%rdi)
-        mov %r11, 24(%rdi)
-        add $32, %rsi
-        add $32, %rdi
-        dec %rcx
-        jnz 1b
-2:      mov %edx, %ecx
-        and $31, %ecx
-        rep movsb
-        ret
-
-        .globl memmove
-memmove:
-        mov %rdi, %rcx
-        sub %rsi, %rcx
-        cmp %rdx, %rcx
-        jae memcpy                      /* to is not inside [from, from + size) */
-        mov %rdi, %rax
-        lea -1(%rdi, %rdx), %rdi
-        lea -1(%rsi, %rdx), %rsi
-        mov %rdx, %rcx
-        std
-        rep movsb
-        cld
-        ret
-
-        .globl memset
-        .align 16
-memset:
-        mov %rdi, %r9
-        movzbl %sil, %eax
-        mov $0x0101010101010101, %rcx
-        imul %rcx, %rax
-        mov %rdx, %rcx
-        shr $5, %rcx
-        jz 2f
-1:      mov %rax, (%rdi)
-        mov %rax, 8(%rdi)
-        mov %rax, 16(%rdi)
-        mov %rax, 24(%rdi)
-        add $32, %rdi
-        dec %rcx
-        jnz 1b
-2:      mov %edx, %ecx
-        and $31, %ecx
-        rep stosb
-        mov %r9, %rax
-        ret
 
         .section .bss
         .align 8

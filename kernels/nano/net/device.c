@@ -304,7 +304,7 @@ static void prepare_checksum(struct pbuf *pbuf, struct hal_net_offload *offload)
 
 static err_t output(struct netif *of, struct pbuf *pbuf) {
     (void)of;
-    struct hal_net_piece pieces[HAL_NET_MAX_PIECES];
+    HAL_UNINITIALIZED struct hal_net_piece pieces[HAL_NET_MAX_PIECES]; /* `count` of them are */
     struct hal_net_offload offload = {0};
     unsigned count = 0;
     struct pbuf *copy = NULL;

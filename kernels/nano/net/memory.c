@@ -35,8 +35,14 @@ uint32_t net_random32(void) {
     return (uint32_t)random_u64();
 }
 
+static uint64_t word_at(const uint8_t *at) {
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
 /*
- * Four words a round, their carries counted apart: the sum modulo 2^16-1 does not care in which width it is taken (RFC
+ * Eight words a round, their carries counted apart: the sum modulo 2^16-1 does not care in which width it is taken (RFC
  * 1071, 2(B)); an odd address only swaps the bytes of the result.
  */
 uint16_t net_checksum(const void *data, int length) {
@@ -45,17 +51,23 @@ uint16_t net_checksum(const void *data, int length) {
     uint64_t sum = 0, carries = 0;
     uint32_t word32;
     uint16_t word16;
-    while (left >= 32) {
-        uint64_t words[4];
-        memcpy(words, at, 32);
-        for (unsigned i = 0; i < 4; i++)
-            carries += __builtin_add_overflow(sum, words[i], &sum);
-        at += 32;
-        left -= 32;
+    for (; left >= 64; left -= 64, at += 64) {
+        carries += __builtin_add_overflow(sum, word_at(at), &sum);
+        carries += __builtin_add_overflow(sum, word_at(at + 8), &sum);
+        carries += __builtin_add_overflow(sum, word_at(at + 16), &sum);
+        carries += __builtin_add_overflow(sum, word_at(at + 24), &sum);
+        carries += __builtin_add_overflow(sum, word_at(at + 32), &sum);
+        carries += __builtin_add_overflow(sum, word_at(at + 40), &sum);
+        carries += __builtin_add_overflow(sum, word_at(at + 48), &sum);
+        carries += __builtin_add_overflow(sum, word_at(at + 56), &sum);
     }
-    for (; left >= 4; left -= 4, at += 4) {
+    for (; left >= 8; left -= 8, at += 8)
+        carries += __builtin_add_overflow(sum, word_at(at), &sum);
+    if (left >= 4) {
         memcpy(&word32, at, 4);
         carries += __builtin_add_overflow(sum, (uint64_t)word32, &sum);
+        at += 4;
+        left -= 4;
     }
     if (left >= 2) {
         memcpy(&word16, at, 2);

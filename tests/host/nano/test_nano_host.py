@@ -26,3 +26,14 @@ def test_it_holds_under_sanitizers(name: str, kernel: HostKernel, tmp_path: Path
     command = [str(program), str(IMAGES)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_bare_machines_memory_functions_mean_what_c_says(tmp_path: Path) -> None:
+    program = tmp_path / "strings"
+    renamed = [f"-D{name}=pvh_{name}" for name in ("memcpy", "memmove", "memset")]
+    assembled = tmp_path / "string.o"
+    subprocess.run(["gcc", *renamed, "-c", str(ROOT / "hal/platform/pvh/string.S"), "-o", str(assembled)], check=True)
+    strict = ["gcc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined"]
+    subprocess.run([*strict, str(HERE / "strings_pvh.c"), str(assembled), "-o", str(program)], check=True)
+    done = subprocess.run([str(program)], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
