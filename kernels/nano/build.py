@@ -18,7 +18,14 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "src"))
 
-from rumpel.build.kernel_nano import COMPILE_FLAGS, LINK_FLAGS, VDSO_FLAGS, WARNINGS, symbol_table  # noqa: E402
+from rumpel.build.kernel_nano import (  # noqa: E402
+    COMPILE_FLAGS,
+    LINK_FLAGS,
+    SPEED_FLAGS,
+    VDSO_FLAGS,
+    WARNINGS,
+    symbol_table,
+)
 
 NANO = ROOT / "kernels/nano"
 HAL = ROOT / "hal"
@@ -91,10 +98,13 @@ def main() -> None:
         depends = target.with_suffix(".d")
         if stale(target, depends):
             warnings = [] if own else ["-w"]
+            core = source.is_relative_to(NANO / "src") or source.is_relative_to(HAL / "platform")
+            speed = [] if core and source.name != "jit.c" else SPEED_FLAGS
             run(
                 [
                     "gcc",
                     *flags,
+                    *speed,
                     *warnings,
                     *include,
                     f"-I{objects_directory}",

@@ -23,7 +23,12 @@ COMPILE_FLAGS = (
     *("-fno-asynchronous-unwind-tables", "-fno-common", "-fwrapv", "-ffunction-sections", "-fdata-sections"),
     *("-fstack-protector-strong", "-mstack-protector-guard=global", "-fcf-protection=none", "-fno-jump-tables"),
     *("-fno-delete-null-pointer-checks", "-ftrivial-auto-var-init=zero", "-fno-ident"),
+    # Never a string instruction: a translating emulator takes each of their steps for a block of its own.
+    *("-mmemcpy-strategy=unrolled_loop:32:noalign,libcall:-1:noalign",),
+    *("-mmemset-strategy=unrolled_loop:64:noalign,libcall:-1:noalign",),
 )
+# What every kernel has is compiled for size; drivers and optional parts, which bytes pass through, for speed.
+SPEED_FLAGS = ("-O2", "-fno-align-functions", "-fno-align-loops", "-fno-align-jumps")
 VDSO_FLAGS = (
     *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-nostdlib", "-ffreestanding"),
     *("-fno-stack-protector", "-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-fno-ident"),
@@ -42,7 +47,8 @@ SYMBOL_TABLE = "hal/platform/pvh/symtab.S"
 
 
 class CompileKernelFile(Step, frozen=True):
-    """One C or assembly file of the kernel to an object. `own`: written for this project, so warnings are errors."""
+    """One C or assembly file of the kernel to an object. `own`: written for this project, so warnings are errors.
+    `flags` stand behind those that all files have."""
 
     verb: ClassVar[str] = "CC"
     code: ClassVar[tuple[str, ...]] = ("toolchain.py",)
@@ -50,6 +56,7 @@ class CompileKernelFile(Step, frozen=True):
     source: AnyPath
     include: tuple[AnyPath, ...]
     own: bool = True
+    flags: tuple[str, ...] = ()
     vdso: str = ""  # the vDSO's path, for the file that embeds it
 
     @property
@@ -58,7 +65,13 @@ class CompileKernelFile(Step, frozen=True):
 
     def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
         """Bytes do not depend on where the project or the trees lie: both prefixes are mapped away."""
-        command = [toolchain.CC, "-c", *COMPILE_FLAGS, *(WARNINGS if self.own else toolchain.FOREIGN_WARNINGS)]
+        command = [
+            toolchain.CC,
+            "-c",
+            *COMPILE_FLAGS,
+            *self.flags,
+            *(WARNINGS if self.own else toolchain.FOREIGN_WARNINGS),
+        ]
         for path in self.include:
             option = "-I" if not isinstance(path, TreePath) else "-isystem"
             command += [option, str(workspace.resolve(path))]

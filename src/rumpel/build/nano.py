@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rumpel.build.kernel_nano import INCLUDE, LINKER_SCRIPT, SYMBOL_TABLE, CompileKernelFile, LinkKernel, LinkVdso
+from rumpel.build.kernel_nano import (
+    INCLUDE,
+    LINKER_SCRIPT,
+    SPEED_FLAGS,
+    SYMBOL_TABLE,
+    CompileKernelFile,
+    LinkKernel,
+    LinkVdso,
+)
 from rumpel.build.step import AnyPath, ProjectPath, TreePath, Workspace
 from rumpel.build.toolchain import Toolchain
 from rumpel.errors import BuildError
@@ -37,8 +45,12 @@ class NanoKernel:
         objects = [self._compile(path, self._own) for path in kernel.platform if path != SYMBOL_TABLE]
         objects += [self._compile(f"{kernel.directory}/{name}", self._own, name) for name in kernel.files]
         for driver in self.plan.drivers:
-            objects += [self._compile(f"{driver.directory}/{name}", self._own) for name in driver.sources]
-        objects += [self._compile(f"{kernel.directory}/{name}", self._group) for name in kernel.group_sources]
+            objects += [
+                self._compile(f"{driver.directory}/{name}", self._own, flags=SPEED_FLAGS) for name in driver.sources
+            ]
+        objects += [
+            self._compile(f"{kernel.directory}/{name}", self._group, flags=SPEED_FLAGS) for name in kernel.group_sources
+        ]
         for files in kernel.group_files:
             source = self._source(files.source)
             objects += [self._foreign(source, name) for name in files.files]
@@ -68,7 +80,7 @@ class NanoKernel:
         ]
         return (*self._own, *own, *trees)
 
-    def _compile(self, path: str, include: tuple[AnyPath, ...], name: str = "") -> Node:
+    def _compile(self, path: str, include: tuple[AnyPath, ...], name: str = "", flags: tuple[str, ...] = ()) -> Node:
         if not self.workspace.locate(path).is_file():
             raise BuildError(
                 f"The {self._part.replace('/', ' ')!r} is made of '{path}', but there is no such file.",
@@ -80,6 +92,7 @@ class NanoKernel:
             tools=self.tools,
             source=ProjectPath(project_path=path),
             include=include,
+            flags=flags,
             vdso="vdso.so" if embeds else "",
         )
         target = f"{self.parts}/{path}.o"
@@ -93,6 +106,7 @@ class NanoKernel:
             source=TreePath(source=source, path=name),
             include=self._group,
             own=False,
+            flags=SPEED_FLAGS,
         )
         target = f"{self.parts}/{source.name}/{name}.o"
         return self.once(target, step, self._headers(), [target])[0]
