@@ -41,12 +41,13 @@ QUIET_IDLE = 0.9
 
 class Run(msgspec.Struct, frozen=True):
     """One start. `marks`: seconds to `console` (first byte), `start`, `line`, `ready`, `end`, as far as it came;
-    `cpu` and `resident` when it was ready, `cpu_end` after its end."""
+    `cpu` and `resident` when it was ready, `cpu_line` at the line (0: none was asked for), `cpu_end` after its end."""
 
     marks: dict[str, float]
     cpu: float
     cpu_end: float
     resident: int
+    cpu_line: float = 0.0
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -107,15 +108,17 @@ def floor_subject(folder: Path, options: Options) -> Subject:
 def once(plan: Plan, image: Image, line: str, options: Options) -> Run:
     """One start of an image, in an instance of its own."""
     unique = msgspec.structs.replace(options, name=f"bench-{os.getpid()}")
+    cpu_line = 0.0
     with launch(plan, image, unique) as instance:
         if line:
             instance.wait_for_console(line, 120)
             instance.mark("line")
+            cpu_line = instance.stats().cpu
         instance.wait_ready()
         ready = instance.stats()
         instance.stop()
         ended = instance.stats()
-    return Run(dict(ended.marks), ready.cpu, ended.cpu, ready.resident)
+    return Run(dict(ended.marks), ready.cpu, ended.cpu, ready.resident, cpu_line)
 
 
 def command_subject(command: str, line: str) -> Subject:
@@ -178,7 +181,7 @@ def idle_share(seconds: float = 1.0) -> float:
 def figures(subject: Subject, runs: list[Run], first: dict[str, float]) -> Figures:
     names = sorted(set.intersection(*(set(run.marks) for run in runs)))
     median = {name: statistics.median(run.marks[name] for run in runs) for name in names}
-    for name in ("cpu", "cpu_end", "resident"):
+    for name in ("cpu", "cpu_line", "cpu_end", "resident"):
         median[name] = statistics.median(getattr(run, name) for run in runs)
     median = {name: round(value, 6) for name, value in median.items()}
     ratio = {name: round(value / first[name], 4) for name, value in median.items() if first.get(name)}
