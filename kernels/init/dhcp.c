@@ -7,6 +7,7 @@ enum {
     BOOTREPLY = 2,
     AT_TRANSACTION = 4,
     AT_FLAGS = 10,
+    AT_MY_ADDRESS = 12,
     AT_YOUR_ADDRESS = 16,
     AT_HARDWARE = 28,
     AT_COOKIE = 236,
@@ -17,10 +18,14 @@ enum {
     OPTION_ROUTER = 3,
     OPTION_NAMESERVER = 6,
     OPTION_ADDRESS = 50,
+    OPTION_LEASE = 51,
     OPTION_KIND = 53,
     OPTION_SERVER = 54,
     OPTION_WISHES = 55,
+    OPTION_RENEWAL = 58,
+    OPTION_REBINDING = 59,
     OPTION_END = 255,
+    SHORTEST_LEASE = 4, /* seconds; less would keep the network busy with itself */
 };
 
 static const unsigned char COOKIE[4] = {99, 130, 83, 99};
@@ -44,32 +49,69 @@ static unsigned char *put_option(unsigned char *at, unsigned char option, uint32
     return at + 6;
 }
 
-size_t dhcp_build(unsigned char message[DHCP_MESSAGE_BYTES], uint32_t transaction, const unsigned char hardware[6],
-                  uint32_t address, uint32_t server)
+/* The fields that all requests have; returns where the options after its kind begin. */
+static unsigned char *begin(unsigned char *message, unsigned char kind, uint32_t transaction,
+                            const unsigned char hardware[6])
 {
-    static const unsigned char WISHES[] = {OPTION_WISHES, 3, OPTION_MASK, OPTION_ROUTER, OPTION_NAMESERVER};
-
     memset(message, 0, DHCP_MESSAGE_BYTES);
     message[0] = BOOTREQUEST;
     message[1] = 1; /* Ethernet */
     message[2] = 6;
     put(message + AT_TRANSACTION, transaction);
-    message[AT_FLAGS] = 0x80; /* broadcast the answer: the device has no address yet */
     memcpy(message + AT_HARDWARE, hardware, 6);
     memcpy(message + AT_COOKIE, COOKIE, sizeof COOKIE);
     unsigned char *at = message + AT_OPTIONS;
     *at++ = OPTION_KIND;
     *at++ = 1;
-    *at++ = address == 0 ? DHCP_DISCOVER : DHCP_REQUEST;
-    if (address != 0)
-        at = put_option(at, OPTION_ADDRESS, address);
-    if (server != 0)
-        at = put_option(at, OPTION_SERVER, server);
+    *at++ = kind;
+    return at;
+}
+
+/* What is wished for, and the end; returns the message's length. */
+static size_t finish(const unsigned char *message, unsigned char *at)
+{
+    static const unsigned char WISHES[] = {OPTION_WISHES, 3, OPTION_MASK, OPTION_ROUTER, OPTION_NAMESERVER};
+
     memcpy(at, WISHES, sizeof WISHES);
     at += sizeof WISHES;
     *at++ = OPTION_END;
     size_t length = (size_t)(at - message);
     return length < MINIMUM_BYTES ? MINIMUM_BYTES : length;
+}
+
+size_t dhcp_build(unsigned char message[DHCP_MESSAGE_BYTES], uint32_t transaction, const unsigned char hardware[6],
+                  uint32_t address, uint32_t server)
+{
+    unsigned char *at = begin(message, address == 0 ? DHCP_DISCOVER : DHCP_REQUEST, transaction, hardware);
+    message[AT_FLAGS] = 0x80; /* broadcast the answer: the device has no address yet */
+    if (address != 0)
+        at = put_option(at, OPTION_ADDRESS, address);
+    if (server != 0)
+        at = put_option(at, OPTION_SERVER, server);
+    return finish(message, at);
+}
+
+size_t dhcp_build_renewal(unsigned char message[DHCP_MESSAGE_BYTES], uint32_t transaction,
+                          const unsigned char hardware[6], uint32_t address)
+{
+    unsigned char *at = begin(message, DHCP_REQUEST, transaction, hardware);
+    put(message + AT_MY_ADDRESS, address);
+    return finish(message, at);
+}
+
+struct dhcp_times dhcp_times(const struct dhcp_reply *reply)
+{
+    if (reply->lease == 0 || reply->lease == DHCP_FOREVER)
+        return (struct dhcp_times){DHCP_FOREVER, DHCP_FOREVER, DHCP_FOREVER};
+    uint32_t end = reply->lease < SHORTEST_LEASE ? SHORTEST_LEASE : reply->lease;
+    struct dhcp_times times = {reply->renewal, reply->rebinding, end};
+    if (times.renew == 0 || times.renew >= end)
+        times.renew = end / 2;
+    if (times.rebind <= times.renew || times.rebind >= end)
+        times.rebind = end - end / 8 - 1;
+    if (times.rebind <= times.renew)
+        times.renew = end / 2;
+    return times;
 }
 
 /* The length of the prefix that `mask` stands for; 0 where its ones are not all in front, or there is none. */
@@ -91,6 +133,12 @@ static void take_option(struct dhcp_reply *reply, unsigned option, const unsigne
         reply->prefix = prefix_of(get(value));
     else if (option == OPTION_SERVER && length == 4)
         reply->server = get(value);
+    else if (option == OPTION_LEASE && length == 4)
+        reply->lease = get(value);
+    else if (option == OPTION_RENEWAL && length == 4)
+        reply->renewal = get(value);
+    else if (option == OPTION_REBINDING && length == 4)
+        reply->rebinding = get(value);
     else if (option == OPTION_ROUTER)
         reply->gateway = get(value); /* the first of a list, in order of preference */
     else if (option == OPTION_NAMESERVER)

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <net/route.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -17,7 +18,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DEVICE_DEADLINE_MS = 5000, DEVICE_POLL_MS = 2 };
+enum { DEVICE_DEADLINE_MS = 5000, DEVICE_POLL_MS = 2, LEASE_DEADLINE_MS = 15000 };
+
+static struct lease lease = {.fd = -1, .due = INT64_MAX};
 
 static void bring_up(int fd, const char *name)
 {
@@ -60,20 +63,18 @@ static struct sockaddr internet(uint32_t address)
     return plain;
 }
 
-static void set_address(int fd, const char *name, const struct settings *settings)
+static bool set_address(int fd, const char *name, uint32_t address, unsigned prefix)
 {
     struct ifreq request = {0};
     memcpy(request.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
-    request.ifr_addr = internet(settings->address);
-    if (ioctl(fd, SIOCSIFADDR, &request) == 0) {
-        request.ifr_netmask = internet(UINT32_MAX << (32 - settings->prefix));
-        if (ioctl(fd, SIOCSIFNETMASK, &request) == 0)
-            return;
-    }
-    fail("The address of the network device '%s' could not be set: %s.", name, strerror(errno));
+    request.ifr_addr = internet(address);
+    if (ioctl(fd, SIOCSIFADDR, &request) != 0)
+        return false;
+    request.ifr_netmask = internet(prefix == 0 ? 0 : UINT32_MAX << (32 - prefix));
+    return address == 0 || ioctl(fd, SIOCSIFNETMASK, &request) == 0;
 }
 
-static void set_gateway(int fd, uint32_t gateway)
+static bool set_gateway(int fd, uint32_t gateway)
 {
     struct rtentry route = {
         .rt_dst = internet(0),
@@ -81,8 +82,67 @@ static void set_gateway(int fd, uint32_t gateway)
         .rt_gateway = internet(gateway),
         .rt_flags = RTF_UP | RTF_GATEWAY,
     };
-    if (gateway != 0 && ioctl(fd, SIOCADDRT, &route) != 0)
-        fail("The gateway could not be set: %s.", strerror(errno));
+    return gateway == 0 || ioctl(fd, SIOCADDRT, &route) == 0;
+}
+
+/* The gateway that a server named, where it lies in the network; else none. */
+static uint32_t gateway_of(const struct dhcp_reply *granted)
+{
+    uint32_t mask = UINT32_MAX << (32 - granted->prefix);
+    return ((granted->gateway ^ granted->address) & mask) == 0 ? granted->gateway : 0;
+}
+
+/* Asks for an address until a server grants one, and fills in `settings`. */
+static void obtain_lease(const struct ifreq *device, struct settings *settings)
+{
+    int64_t now = now_ms(), end = now + LEASE_DEADLINE_MS;
+
+    lease_begin(&lease, device->ifr_name, (const unsigned char *)device->ifr_hwaddr.sa_data);
+    for (; lease_advance(&lease, now) != LEASE_GRANTED; now = now_ms()) {
+        if (lease.fd < 0)
+            fail("The network device '%s' cannot ask for an address: %s.", device->ifr_name, strerror(errno));
+        if (now >= end)
+            fail("The setting 'net' is 'dhcp', but no server granted the network device '%s' an address within %d "
+                 "seconds.", device->ifr_name, LEASE_DEADLINE_MS / 1000);
+        struct pollfd readable = {lease.fd, POLLIN, 0};
+        poll(&readable, 1, (int)((lease.due < end ? lease.due : end) - now));
+    }
+    settings->address = lease.granted.address;
+    settings->prefix = lease.granted.prefix;
+    settings->gateway = gateway_of(&lease.granted);
+    settings->nameserver = lease.granted.nameserver;
+}
+
+int network_socket(void)
+{
+    return lease.fd;
+}
+
+int64_t network_due(void)
+{
+    return lease.due;
+}
+
+void network_advance(void)
+{
+    enum lease_event event = lease_advance(&lease, now_ms());
+    if (event == LEASE_UNCHANGED)
+        return;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool done;
+    if (event == LEASE_LOST) {
+        done = set_address(fd, lease.device, 0, 0);
+        say("The lease of the address of '%s' is over: it has none until a DHCP server grants one.", lease.device);
+    } else {
+        struct in_addr address = {htonl(lease.granted.address)};
+        done = set_address(fd, lease.device, lease.granted.address, lease.granted.prefix) &&
+               set_gateway(fd, gateway_of(&lease.granted));
+        say("A DHCP server granted '%s' the address %s.", lease.device, inet_ntoa(address));
+    }
+    if (!done)
+        say("The address of the network device '%s' could not be set: %s.", lease.device, strerror(errno));
+    if (fd >= 0)
+        close(fd);
 }
 
 static void write_file(const char *path, int flags, const char *text)
@@ -136,9 +196,11 @@ void set_up_network(struct settings *settings)
         }
         bring_up(fd, device.ifr_name);
         if (settings->net == SETTINGS_NET_DHCP)
-            obtain_lease(device.ifr_name, (const unsigned char *)device.ifr_hwaddr.sa_data, settings);
-        set_address(fd, device.ifr_name, settings);
-        set_gateway(fd, settings->gateway);
+            obtain_lease(&device, settings);
+        if (!set_address(fd, device.ifr_name, settings->address, settings->prefix))
+            fail("The address of the network device '%s' could not be set: %s.", device.ifr_name, strerror(errno));
+        if (!set_gateway(fd, settings->gateway))
+            fail("The gateway could not be set: %s.", strerror(errno));
     }
     write_names(settings);
     close(fd);

@@ -2,6 +2,7 @@
 #include "supervise.h"
 
 #include "deadline.h"
+#include "network.h"
 #include "report.h"
 #include "system.h"
 
@@ -191,7 +192,7 @@ static void watch(struct program *program)
     int ended = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     if (ended < 0)
         fail("The program cannot be watched: %s.", strerror(errno));
-    struct pollfd watched[2] = {{ended, POLLIN, 0}, {report_control(), POLLIN, 0}};
+    struct pollfd watched[3] = {{ended, POLLIN, 0}, {report_control(), POLLIN, 0}, {-1, POLLIN, 0}};
     for (reap(program); !program->ended; reap(program)) {
         int64_t left = program->kill_at == 0 ? -1 : program->kill_at - now_ms();
         if (program->kill_at != 0 && left <= 0) {
@@ -201,15 +202,23 @@ static void watch(struct program *program)
             program->kill_at = INT64_MAX;
             left = -1;
         }
-        if (left > 60000)
+        if (left < 0 || left > 60000)
             left = 60000;
-        if (poll(watched, 2, (int)left) < 0 && errno != EINTR)
+        if (network_due() <= now_ms())
+            network_advance();
+        watched[2].fd = network_socket();
+        int64_t due = network_due() - now_ms();
+        if (due < left)
+            left = due > 0 ? due : 0;
+        if (poll(watched, 3, (int)left) < 0 && errno != EINTR)
             fail("The program cannot be watched: %s.", strerror(errno));
         if (watched[0].revents != 0)
             while (read(ended, signals, sizeof signals) > 0)
                 continue;
         if (watched[1].revents != 0 && !read_control(watched[1].fd, &line, program))
             watched[1].fd = -1;
+        if (watched[2].revents != 0)
+            network_advance();
     }
     close(ended);
 }

@@ -67,7 +67,12 @@ static void try_reply(const uint8_t *bytes, size_t size)
 {
     static const unsigned char HARDWARE[6] = {0x52, 0x54, 0, 0x12, 0x34, 0x56};
     struct dhcp_reply reply;
-    if (dhcp_parse(bytes, size, 0x01020304, HARDWARE, &reply) && reply.prefix > 32)
+    if (!dhcp_parse(bytes, size, 0x01020304, HARDWARE, &reply))
+        return;
+    struct dhcp_times times = dhcp_times(&reply);
+    bool forever = times.renew == DHCP_FOREVER && times.end == DHCP_FOREVER;
+    bool ordered = 0 < times.renew && times.renew < times.rebind && times.rebind < times.end;
+    if (reply.prefix > 32 || !(forever || ordered))
         abort();
 }
 

@@ -134,6 +134,28 @@ static int build_request(void)
     return fwrite(message, 1, size, stdout) == size ? 0 : 1;
 }
 
+static int show_times(const char *path)
+{
+    static const unsigned char HARDWARE[6] = {0x52, 0x54, 0, 0x12, 0x34, 0x56};
+    struct dhcp_reply reply;
+    size_t size;
+    char *bytes = read_file(path, &size);
+    if (!dhcp_parse((const unsigned char *)bytes, size, 0x01020304, HARDWARE, &reply))
+        abort();
+    struct dhcp_times times = dhcp_times(&reply);
+    printf("%u %u %u\n", times.renew, times.rebind, times.end);
+    free(bytes);
+    return 0;
+}
+
+static int build_renewal(void)
+{
+    static const unsigned char HARDWARE[6] = {0x52, 0x54, 0, 0x12, 0x34, 0x56};
+    unsigned char message[DHCP_MESSAGE_BYTES];
+    size_t size = dhcp_build_renewal(message, 0x01020304, HARDWARE, 0x0a00020f);
+    return fwrite(message, 1, size, stdout) == size ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     if (argc >= 3 && strcmp(argv[1], "settings") == 0)
@@ -144,5 +166,9 @@ int main(int argc, char **argv)
         return show_reply(argv[2]);
     if (argc == 2 && strcmp(argv[1], "dhcp-request") == 0)
         return build_request();
+    if (argc == 2 && strcmp(argv[1], "dhcp-renewal") == 0)
+        return build_renewal();
+    if (argc == 3 && strcmp(argv[1], "dhcp-times") == 0)
+        return show_times(argv[2]);
     return 2;
 }

@@ -267,6 +267,28 @@ def test_a_dhcp_request_names_the_address_and_the_server_that_offered_it(run: Ru
     assert message[240:] == options.ljust(60, b"\0")
 
 
+def test_a_renewal_names_the_address_that_the_device_has_and_no_server(run: Run) -> None:
+    message = run("dhcp-renewal").encode("latin-1")
+    assert message[:16] == bytes([1, 1, 6, 0, 1, 2, 3, 4, 0, 0, 0, 0, 0x0A, 0, 2, 0x0F])  # no broadcast; ciaddr
+    assert message[240:].rstrip(b"\0") == option(53, "03") + option(55, "010306") + b"\xff"
+
+
+@pytest.mark.parametrize(
+    ("options", "times"),
+    [
+        ([option(51, "00000e10")], "1800 3149 3600"),
+        ([option(51, "00000e10"), option(58, "0000003c"), option(59, "00000078")], "60 120 3600"),
+        ([option(51, "00000e10"), option(58, "00000e10"), option(59, "0000ffff")], "1800 3149 3600"),
+        ([option(51, "00000e10"), option(58, "00000e00"), option(59, "00000001")], "1800 3149 3600"),
+        ([option(51, "00000001")], "2 3 4"),
+        ([option(51, "ffffffff")], "4294967295 4294967295 4294967295"),
+        ([], "4294967295 4294967295 4294967295"),
+    ],
+)
+def test_the_times_of_a_lease_are_in_order_whatever_the_server_says(run: Run, options: list[bytes], times: str) -> None:
+    assert run("dhcp-times", reply(option(53, "05"), *options)) == times + "\n"
+
+
 @pytest.mark.slow
 def test_no_input_breaks_the_parsers(tmp_path: Path) -> None:
     """A few seconds of fuzzing from the kept corpus; `tests/fuzz/init/parsers.c` runs as long as one likes by hand."""
