@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from rumpel.harness import aio, fleet
     from rumpel.harness.api import boot, launch, pool
     from rumpel.harness.vm import Vm
+    from rumpel.harness.warm import WarmPool
 
 __version__ = "0.1.0"
-__all__ = ["MachineError", "RumpelError", "Vm", "__version__", "aio", "boot", "fleet", "launch", "pool"]
+__all__ = ["MachineError", "RumpelError", "Vm", "WarmPool", "__version__", "aio", "boot", "fleet", "launch", "pool"]
 
 # Imported when they are used: the command line starts without them.
 _WHERE = {
     "MachineError": "rumpel.errors",
     "RumpelError": "rumpel.errors",
     "Vm": "rumpel.harness.vm",
+    "WarmPool": "rumpel.harness.warm",
     "boot": "rumpel.harness.api",
     "launch": "rumpel.harness.api",
     "pool": "rumpel.harness.api",

@@ -19,6 +19,12 @@ def test_busy(vm, boot, number):
     assert vm.http().get("/").status_code == 200
     assert other.http().get("/").status_code == 200
     vm.restore("mine")
+
+def test_busy_pool():
+    with rumpel.pool("web", size=2, kernel="nano", accel="tcg", project={str(ROOT)!r}) as pool:
+        for _ in range(20):
+            with pool.take() as vm:
+                assert vm.http().get("/").status_code == 200
 """
 
 

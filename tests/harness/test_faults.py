@@ -59,6 +59,7 @@ def test_packets_are_lost_and_a_connection_gets_through_all_the_same(vm: Vm) -> 
     assert vm.http().get("/api").status_code == 200
 
 
+@pytest.mark.documents("Faults.network_lossy", UsageError)
 def test_a_network_that_makes_no_sense_is_refused(vm: Vm) -> None:
     with pytest.raises(UsageError) as caught:
         vm.faults.network_lossy(loss=2)
@@ -161,6 +162,8 @@ def test_a_reset_boots_the_guest_again_with_its_volume(vm: Vm) -> None:
     assert count(vm) == 1
 
 
+@pytest.mark.documents("Vm.power_on", InstanceError)
+@pytest.mark.documents("Vm.http", MachineError)
 def test_after_a_power_cut_what_was_committed_is_there(vm: Vm) -> None:
     client = vm.http()
     prepare(vm)
@@ -178,6 +181,7 @@ def test_after_a_power_cut_what_was_committed_is_there(vm: Vm) -> None:
     assert str(running.value) == "The machine 'sqlite-web' still runs.\nStop it first."
 
 
+@pytest.mark.documents("Faults.unplug", MachineError)
 def test_a_device_on_a_bus_without_hotplug_stays(vm: Vm) -> None:
     devices = vm.qmp("qom-list", path="/machine/peripheral-anon")
     path = next(f"/machine/peripheral-anon/{each['name']}" for each in devices if "virtio-rng" in each["type"])
@@ -208,11 +212,16 @@ def equipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
+@pytest.mark.documents("Faults.memory_pressure", MachineError)
 def test_the_guest_gives_up_memory_and_a_device(equipped: Path) -> None:
     with boot("equipped", accel="tcg", project=equipped) as vm:
         vm.faults.memory_pressure("100M")
         assert vm.qmp("query-balloon")["actual"] <= 100 << 20
         assert vm.http().get("/").status_code == 200
+        with pytest.raises(
+            MachineError, match=r"^'the balloon' did not succeed within 1 s; at last it raised ValueError: "
+        ):
+            vm.faults.memory_pressure("1M", timeout=1)
         vm.faults.memory_relief()
         assert vm.qmp("query-balloon")["actual"] == 128 << 20
         vm.faults.unplug("card")

@@ -185,6 +185,7 @@ def test_cases_whose_scheduler_is_lost_are_given_up(tmp_path: Path) -> None:
     assert str(outcome.error) == "The case 1 was given up: the scheduler was lost."
 
 
+@pytest.mark.documents("run", HostError)
 def test_a_scheduler_that_is_not_there_is_said() -> None:
     with pytest.raises(HostError) as caught:
         rumpel.fleet.run(where, [{}], scheduler="tcp://127.0.0.1:1", timeout=0.5)
@@ -192,6 +193,7 @@ def test_a_scheduler_that_is_not_there_is_said() -> None:
     assert caught.value.hint == ("Start one with 'dask scheduler', and give its address, such as tcp://127.0.0.1:8786.")
 
 
+@pytest.mark.documents("run", UsageError)
 def test_without_dask_the_way_to_get_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)  # as if it were not installed
     with pytest.raises(UsageError) as caught:
@@ -201,6 +203,7 @@ def test_without_dask_the_way_to_get_it_is_said(monkeypatch: pytest.MonkeyPatch)
     )
 
 
+@pytest.mark.documents("matrix", UsageError)
 def test_a_matrix_has_a_case_for_each_combination() -> None:
     assert rumpel.fleet.matrix(composition="web", kernel=["linux", "nano"], arguments=["-v"], memory=["64M", "1G"]) == [
         {"composition": "web", "arguments": ["-v"], "kernel": "linux", "memory": "64M"},

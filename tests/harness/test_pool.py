@@ -118,6 +118,7 @@ def test_a_machine_that_died_while_it_waited_is_not_given_out(dice: WarmPool) ->
 def test_memory_that_no_copy_wrote_is_there_once(dice: WarmPool) -> None:
     with dice.take() as first, dice.take() as second:
         assert roll(first) and roll(second)
+        assert 0 < dice.shared < 96 << 20
         for vm in (first, second):
             memory = memory_of(vm)
             assert memory["Rss"] > 0
@@ -177,6 +178,7 @@ def test_a_pool_may_be_used_by_many_threads(dice: WarmPool) -> None:
     assert len(set(seen)) == 5
 
 
+@pytest.mark.documents("WarmPool.take", UsageError)
 def test_a_closed_pool_has_closed_its_machines_and_left_nothing(project: Path) -> None:
     before = set(scratch().root.iterdir())
     pool = rumpel.pool("dice", size=1, accel="tcg", project=project)
@@ -192,6 +194,7 @@ def test_a_closed_pool_has_closed_its_machines_and_left_nothing(project: Path) -
     assert str(caught.value) == "The pool is closed."
 
 
+@pytest.mark.documents("pool", UsageError)
 def test_what_cannot_be_a_pool_is_refused(project: Path) -> None:
     with pytest.raises(UsageError) as caught:
         rumpel.pool("dice", size=0, accel="tcg", project=project)
@@ -206,11 +209,11 @@ def test_what_cannot_be_a_pool_is_refused(project: Path) -> None:
     )
 
 
-def test_an_original_that_does_not_become_ready_says_why_and_leaves_nothing(project: Path) -> None:
-    before = set(scratch().root.iterdir())
-    with pytest.raises(MachineError, match=r"^The machine 'dice' was not ready within 0\.001 s"):
+def test_an_original_that_does_not_become_ready_says_why(project: Path) -> None:
+    with pytest.raises(MachineError, match=r"^The machine 'dice' was not ready within 0\.001 s") as caught:
         rumpel.pool("dice", timeout=0.001, accel="tcg", project=project)
-    assert set(scratch().root.iterdir()) == before
+    assert caught.value.evidence.command.startswith("/")
+    assert all(file.exists() for file in caught.value.evidence.files)
 
 
 def test_a_pool_is_used_by_asyncio(project: Path) -> None:

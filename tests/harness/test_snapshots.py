@@ -81,6 +81,9 @@ def test_a_snapshot_of_a_paused_machine_leaves_it_paused(guest: Guest) -> None:
 
 
 @pytest.mark.boot
+@pytest.mark.documents("Vm.snapshot", UsageError)
+@pytest.mark.documents("Vm.snapshot", MachineError)
+@pytest.mark.documents("Vm.restore", UsageError)
 def test_unknown_and_impossible_names_are_refused(guest: Guest) -> None:
     vm = guest("deaf")
     with pytest.raises(UsageError) as caught:

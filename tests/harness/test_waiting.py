@@ -51,6 +51,8 @@ def test_every_wait_ends_at_once_when_qemu_is_killed(guest: Guest, wait: str) ->
 
 
 @pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.documents("Vm.wait_ready", MachineError)
+@pytest.mark.documents("Vm.watch", MachineError)
 def test_every_wait_ends_at_once_when_the_guest_panics(guest: Guest, wait: str) -> None:
     error, took = error_of(WAITS[wait], guest("panic", ready=NEVER))
     assert took < 5
@@ -75,6 +77,7 @@ def test_an_error_carries_the_console_the_statuses_and_a_line_to_paste(guest: Gu
     assert "READY" in str(error) and "To start it by hand:" in str(error)
 
 
+@pytest.mark.documents("VmConsole.wait_for", MachineError)
 def test_a_console_wait_that_is_late_says_which_pattern_and_how_long(guest: Guest) -> None:
     vm = guest("deaf")
     error, took = error_of(lambda vm: vm.console.wait_for("never", timeout=0.2), vm)
@@ -98,6 +101,7 @@ def test_what_means_failure_ends_a_console_wait_where_it_comes_first(guest: Gues
     assert vm.console.wait_for("bad", fail="never").text == "bad"
 
 
+@pytest.mark.documents("Vm.wait", MachineError)
 def test_a_check_that_never_succeeds_says_what_its_last_try_saw(guest: Guest) -> None:
     vm = guest("deaf")
 
@@ -155,6 +159,7 @@ def test_an_event_is_seen_that_came_before_the_wait_for_it(guest: Guest) -> None
     assert vm.events.expect("STOP").seen == ()
 
 
+@pytest.mark.documents("Expected.wait", MachineError)
 def test_an_event_that_does_not_come_is_told_with_those_that_came(guest: Guest) -> None:
     vm = guest("deaf")
     expected = vm.events.expect("RESET")
@@ -171,6 +176,7 @@ def test_the_exit_status_is_the_programs(guest: Guest) -> None:
     assert vm.ended
 
 
+@pytest.mark.documents("Vm.wait_exit", MachineError)
 def test_a_program_that_does_not_end_and_one_that_was_killed_have_no_status(guest: Guest) -> None:
     vm = guest("deaf")
     error, _ = error_of(lambda vm: vm.wait_exit(0.2), vm)
@@ -209,6 +215,9 @@ def test_a_dialog_expects_and_types(guest: Guest) -> None:
     assert vm.wait_exit() == 6
 
 
+@pytest.mark.documents("Dialog.read_nonblocking", MachineError)
+@pytest.mark.documents("VmConsole.interact", MachineError)
+@pytest.mark.documents("Vm.raise_crash", MachineError)
 def test_a_dialog_with_a_machine_that_crashes_is_a_machine_error(guest: Guest) -> None:
     vm = guest("echo", "reset")
     vm.console.wait_for("READY")
@@ -218,6 +227,11 @@ def test_a_dialog_with_a_machine_that_crashes_is_a_machine_error(guest: Guest) -
         dialog.expect("never")
 
 
+@pytest.mark.documents("Vm.url", UsageError)
+@pytest.mark.documents("Vm.main_port", UsageError)
+@pytest.mark.documents("Vm.url_of", UsageError)
+@pytest.mark.documents("Vm.host_port", UsageError)
+@pytest.mark.documents("Vm.http", UsageError)
 def test_what_a_composition_does_not_have_is_a_users_mistake(guest: Guest) -> None:
     vm = guest("deaf")
     with pytest.raises(UsageError) as caught:
@@ -227,6 +241,12 @@ def test_what_a_composition_does_not_have_is_a_users_mistake(guest: Guest) -> No
         vm.url_of("http")
     assert str(caught.value) == "The composition 'floor' has no port named 'http'.\nIt has no ports."
     with pytest.raises(UsageError) as caught:
+        vm.host_port("ssh")
+    assert str(caught.value) == "The composition 'floor' has no port named 'ssh'.\nIt has no ports."
+    with pytest.raises(UsageError) as caught:
+        vm.http("ssh")
+    assert str(caught.value) == "The composition 'floor' has no port named 'ssh'.\nIt has no ports."
+    with pytest.raises(UsageError) as caught:
         vm.faults.network_down()
     assert str(caught.value) == "The composition 'floor' has no network."
     with pytest.raises(UsageError) as caught:
@@ -234,6 +254,7 @@ def test_what_a_composition_does_not_have_is_a_users_mistake(guest: Guest) -> No
     assert str(caught.value) == "The composition 'floor' has no volume."
 
 
+@pytest.mark.documents("Vm.qmp", MachineError)
 def test_qemus_refusal_is_told_in_its_words(guest: Guest) -> None:
     with pytest.raises(MachineError) as caught:
         guest("deaf").qmp("query-nothing")

@@ -270,6 +270,11 @@ class AsyncWarmPool:
         """As `WarmPool.warm`."""
         return self.sync.warm
 
+    @property
+    def shared(self) -> int:
+        """As `WarmPool.shared`."""
+        return self.sync.shared
+
     async def wait_warm(self, timeout: float = 60.0) -> bool:
         """As `WarmPool.wait_warm`."""
         return await asyncio.to_thread(self.sync.wait_warm, timeout)

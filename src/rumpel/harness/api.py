@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
+from rumpel.errors import MachineError
 from rumpel.harness.images import Bootable, Images
 from rumpel.harness.scratch import scratch
 from rumpel.harness.start import Start, Words, make_start
@@ -53,9 +54,13 @@ def launch_image(image: Bootable, start: Start, *, scale: float = 1.0) -> Vm:
 
 
 def ready(vm: Vm, timeout: float | None = None) -> Vm:
-    """Wait until `vm` is ready; on any failure nothing of it is left."""
+    """Wait until `vm` is ready; on any failure it is gone. Where the error names its files they stay until this process
+    ends."""
     try:
         vm.wait_ready(timeout)
+    except MachineError:
+        vm.end()
+        raise
     except BaseException:
         vm.close()
         raise

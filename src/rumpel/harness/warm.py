@@ -11,12 +11,13 @@ The composition is booted once; that machine ends, and its memory, devices and v
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 import weakref
 from types import TracebackType
 
-from rumpel.errors import RumpelError, UsageError
+from rumpel.errors import MachineError, RumpelError, UsageError
 from rumpel.harness.images import Bootable
 from rumpel.harness.scratch import scratch
 from rumpel.harness.start import Start
@@ -57,9 +58,10 @@ class WarmPool:
         self._paused = False  # a copy failed: the next `take` says why
         try:
             self._template = self._make_template(timeout)
-        except BaseException:
+        except BaseException as error:
             self._memory.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            if not isinstance(error, MachineError):  # which names files in it
+                shutil.rmtree(self._folder, ignore_errors=True)
             raise
         self._filler = threading.Thread(target=self._fill, name="rumpel-pool", daemon=True)
         self._filler.start()
@@ -74,6 +76,11 @@ class WarmPool:
         """How many machines wait now."""
         with self._changed:
             return len(self._idle)
+
+    @property
+    def shared(self) -> int:
+        """The memory of the original, in bytes: it is there once, and of it a machine has for itself what it wrote."""
+        return os.fstat(self._memory.memory).st_blocks * 512
 
     def wait_warm(self, timeout: float = 60.0) -> bool:
         """Wait until all machines wait, at most `timeout` seconds; whether they do."""
