@@ -6,10 +6,11 @@ import hashlib
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rumpel.build.bytecode import CompilePython
 from rumpel.build.cprogram import Archive, Compile, Link, PrepareSource, shown
+from rumpel.build.decide import Decider
 from rumpel.build.kernel_debian import CollectModules, ExtractKernel
 from rumpel.build.kernel_linux import BASE_CONFIG, BuildKernel, PackKernel
 from rumpel.build.kernel_linux_config import Configure, asked_by
@@ -36,11 +37,22 @@ def image_folder(plan: Plan) -> str:
     return f"build/{plan.composition}/{plan.kernel.name}-{plan.machine.name}"
 
 
+class DeclaringSession(Protocol):
+    """What declaring needs of the build's session."""
+
+    @property
+    def decider(self) -> Decider: ...
+
+    def check_code(self, kind: type[Step]) -> None:
+        """Raises BuildError where a step's code may not be what this build runs."""
+
+
 @dataclass
 class Declarer:
     """Declares plans in one SCons environment. Pieces that several compositions share are declared once."""
 
     env: Any
+    session: DeclaringSession
     workspace: Workspace
     tools: Toolchain
     count: int = 0
@@ -97,10 +109,13 @@ class Declarer:
 
     def _step(self, step: Step, sources: list[Node], targets: list[str], **settings: Any) -> list[Node]:
         """Declare one step. The signature is a node of its own, so that SCons can say that it changed."""
+        self.session.check_code(type(step))
         builder = self.env.CObject if isinstance(step, Compile | CompileKernelFile) and step.own else self.env.Step
         nodes: list[Node] = builder(targets, sources, STEP=step, **settings)
         signature = hashlib.sha256(step.signature().encode()).hexdigest()
-        self.env.Depends(nodes, self.env.Value(f"{type(step).__name__} {signature}"))
+        value = self.env.Value(f"{type(step).__name__} {signature}")
+        value.Decider(self.session.decider.step_changed)
+        self.env.Depends(nodes, value)
         self.count += 1
         return nodes
 

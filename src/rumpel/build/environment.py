@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from pathlib import Path
+
+STARTED = time.time_ns()  # this module is the first of the build's own that is imported
 
 DEPENDENCIES = {"msgspec": "msgspec", "yaml": "PyYAML", "elftools": "pyelftools", "filelock": "filelock"}
 

@@ -33,7 +33,8 @@ def exists(env: Any) -> bool:
 
 def run_step(target: list[Any], source: list[Any], env: Any) -> None:
     """Run the step of a node. Targets are made beside their places and moved there together at the end, so that a
-    build that is killed leaves no half of a file behind that would count as built."""
+    build that is killed leaves no half of a file behind that would count as built. What was made while a source was
+    written is thrown away: nobody knows what it was made of, and it would be kept as what it was not."""
     step: Step = env["STEP"]
     session = env["RUMPEL_SESSION"]
     wanted = [Path(node.get_abspath()) for node in target]
@@ -43,6 +44,7 @@ def run_step(target: list[Any], source: list[Any], env: Any) -> None:
         for path in wanted:
             path.parent.mkdir(parents=True, exist_ok=True)
         step.run(session.workspace, [Path(node.get_abspath()) for node in source], partial)
+        session.check_unchanged(step, [each.get_abspath() for each in target[0].children() if _is_source(each)])
         for made, path in zip(partial, wanted, strict=True):
             made.replace(path)
     except RumpelError as error:
@@ -54,6 +56,12 @@ def run_step(target: list[Any], source: list[Any], env: Any) -> None:
     finally:
         for path in partial:
             path.unlink(missing_ok=True)
+
+
+def _is_source(node: Any) -> bool:
+    from SCons.Node.FS import Base  # type: ignore[import-untyped]
+
+    return isinstance(node, Base) and not node.has_builder()
 
 
 def _stopped(target: list[Any], error: RumpelError) -> Exception:

@@ -22,13 +22,15 @@ def embeds(text: str) -> bool:
 
 def make_scanner() -> Any:
     """A scanner for SCons. A source that embeds files depends on every file beside the headers of `CPPPATH`: that
-    can only build too much, never too little."""
+    can only build too much, never too little. Needs `RUMPEL_SESSION`, as the builders do."""
     from SCons.Node.FS import find_file  # type: ignore[import-untyped]
     from SCons.Scanner import FindPathDirs, ScannerBase  # type: ignore[import-untyped]
 
     def scan(node: Any, env: Any, path: tuple[Any, ...]) -> list[Any]:
         if PurePath(node.name).suffix not in _SOURCES or not node.exists():
             return []
+        if not node.has_builder():
+            env["RUMPEL_SESSION"].digests.look(node.get_abspath())
         text = node.get_text_contents()
         places = (node.dir, *path)
         found = [file for name in included(text) if (file := find_file(name, places)) is not None]

@@ -8,21 +8,27 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
 from rumpel import places
-from rumpel.build import cache, lock, toolchain
+from rumpel.build import cache, environment, lock, toolchain
+from rumpel.build.decide import Decider
 from rumpel.build.declare import Declarer, image_folder, literal
+from rumpel.build.digests import Digests
 from rumpel.build.plans import PlannedImage, known_parts, plan_all, summaries, unpacker
 from rumpel.build.progress import BuildProgress
 from rumpel.build.report import write_report
 from rumpel.build.request import Request, help_text, read_request
-from rumpel.build.step import Step, Workspace
+from rumpel.build.step import Step, Workspace, code_files
 from rumpel.errors import BuildError, RumpelError
 
 OWN_ROOT = places.own_root()
 REPORT_SETTING = "RUMPEL_BUILD_REPORT"
+
+_TICK = 10_000_000  # ns; a file's time of change lags by as much
+_AGAIN = "Start the build again."
 
 
 @dataclass
@@ -35,7 +41,9 @@ class Session:
     limit: int
     lock: Any
     workspace: Workspace
+    digests: Digests
     failures: list[RumpelError] = field(default_factory=list)
+    _checked: set[type[Step]] = field(default_factory=set)
     _visited: set[int] = field(default_factory=set)
     _python_path: tuple[str, ...] = field(default_factory=lambda: tuple(sys.path))
 
@@ -60,10 +68,35 @@ class Session:
         self.failed(failure)
         return failure
 
+    def check_code(self, kind: type[Step]) -> None:
+        """Raises BuildError where a step's code was written since this build began: it may run the old one."""
+        if kind in self._checked:
+            return
+        self._checked.add(kind)
+        for path in code_files(kind):
+            self.digests.look(path)
+            if Path(path).stat().st_ctime_ns > environment.STARTED - _TICK:
+                raise BuildError(f"The file '{path}' was changed while the build began.", hint=_AGAIN)
+
+    def check_unchanged(self, step: Step, sources: Sequence[str]) -> None:
+        """Raises BuildError where a file that a step has used, or its code, was written since the build read it first:
+        what it made belongs neither to the old content nor to the new one."""
+        changed = self.digests.changed([*sources, *code_files(type(step))])
+        if changed:
+            name = os.path.relpath(changed[0], self.root) if changed[0].startswith(f"{self.root}/") else changed[0]
+            raise BuildError(
+                f"The file '{name}' was changed while the build used it: {step.verb} {step.subject}.", hint=_AGAIN
+            )
+
+    @cached_property
+    def decider(self) -> Decider:
+        """What tells SCons about change."""
+        return Decider(self.digests)
+
     def declare(self, env: Any) -> list[Any]:
         """Plan every composition that was asked for, and declare its image; the nodes of the manifests."""
         env["RUMPEL_SESSION"] = self
-        declarer = Declarer(env=env, workspace=self.workspace, tools=toolchain.detect())
+        declarer = Declarer(env=env, session=self, workspace=self.workspace, tools=toolchain.detect())
         planned: Sequence[PlannedImage] = plan_all(self.root, self.workspace.others, self.request, self.progress.say)
         nodes = [declarer.plan(image.plan) for image in planned]
         self.progress.total = declarer.count
@@ -98,6 +131,9 @@ class Session:
         from SCons.Script import GetBuildFailures, GetOption  # type: ignore[import-untyped]
 
         self.progress.close()
+        if not GetOption("no_exec"):
+            with contextlib.suppress(OSError):  # the next build reads the files again
+                self.digests.save()
         if self.progress.ran:
             with contextlib.suppress(OSError):  # the image is built; a cache that cannot be written stays as it is
                 cache.prune(places.build_cache_dir(), self.limit)
@@ -128,7 +164,7 @@ def open_session(root: Path, arguments: Sequence[tuple[str, str]], targets: Sequ
         show_command=progress.command,
         show_progress=progress.advance,
     )
-    return Session(root, request, progress, limit, held, workspace)
+    return Session(root, request, progress, limit, held, workspace, Digests(root / "build/.digests"))
 
 
 def help_of(root: Path) -> str:

@@ -155,14 +155,19 @@ class Step(Frozen, frozen=True):
 
 
 @cache
-def code_digest(kind: type) -> str:
-    """Of the files that define a step and its bases, and of those that its `code` names, relative to this folder: all
-    that decides what it makes."""
+def code_files(kind: type) -> tuple[str, ...]:
+    """The files that define a step and its bases, and those that its `code` names, relative to this folder: all that
+    decides what it makes. Absolute paths, sorted."""
     files = {inspect.getfile(base) for base in kind.__mro__ if base.__module__.startswith("rumpel.build")}
-    uses = getattr(kind, "code", ())
-    files |= {str((Path(__file__).parent / name).resolve()) for name in uses}
+    files |= {str((Path(__file__).parent / name).resolve()) for name in getattr(kind, "code", ())}
+    return tuple(sorted(files))
+
+
+@cache
+def code_digest(kind: type) -> str:
+    """Of a step's `code_files`."""
     digest = hashlib.sha256()
-    for name in sorted(files):
+    for name in code_files(kind):
         digest.update(Path(name).read_bytes())
     return digest.hexdigest()[:16]
 
