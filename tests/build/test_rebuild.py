@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -114,3 +116,39 @@ def test_a_cache_over_its_limit_is_pruned_after_a_build(
     assert limited.scons("composition=hello").status == 0
     sizes = [path.stat().st_size for path in (cache / "build").glob("??/*")]
     assert 0 < sum(sizes) <= 1 << 20
+
+
+def test_a_changed_header_of_ours_rebuilds_the_fetched_sources_that_may_include_it(
+    checkout: Path, tmp_path: Path
+) -> None:
+    """Declared, not built: the objects of libmicrohttpd and of lwIP ask for what their configuration includes."""
+    tree = subprocess.run(
+        [
+            *VENV_SCONS,
+            "-Q",
+            "-n",
+            "--tree=all,prune",
+            "-f",
+            str(checkout / "SConstruct"),
+            "composition=web",
+            "kernel=nano",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    ).stdout
+    nodes = re.findall(r"^([ |]*)\+-\[?([^\]\n]+)\]?$", tree, re.MULTILINE)
+    needs: dict[str, set[str]] = {}
+    above: list[str] = []
+    for indent, name in nodes:
+        depth = len(indent) // 2
+        above[depth:] = [name]
+        for each in above[:depth]:
+            needs.setdefault(each, set()).add(name)
+    microhttpd = next(name for name in needs if name.endswith("/microhttpd/daemon.c.o"))
+    assert f"{checkout}/components/libmicrohttpd/config/MHD_config.h" in needs[microhttpd]
+    lwip = next(name for name in needs if name.endswith("/lwip/src/core/tcp.c.o"))
+    ours = ("kernels/nano/net/port/lwipopts.h", "hal/include/hal/boot.h", "hal/include/hal/string.h")
+    assert {f"{checkout}/{name}" for name in ours} <= needs[lwip]

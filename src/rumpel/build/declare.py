@@ -110,7 +110,8 @@ class Declarer:
     def _step(self, step: Step, sources: list[Node], targets: list[str], **settings: Any) -> list[Node]:
         """Declare one step. The signature is a node of its own, so that SCons can say that it changed."""
         self.session.check_code(type(step))
-        builder = self.env.CObject if isinstance(step, Compile | CompileKernelFile) and step.own else self.env.Step
+        scanned = isinstance(step, CompileKernelFile) or (isinstance(step, Compile) and step.own)
+        builder = self.env.CObject if scanned else self.env.Step
         nodes: list[Node] = builder(targets, sources, STEP=step, **settings)
         signature = hashlib.sha256(step.signature().encode()).hexdigest()
         value = self.env.Value(f"{type(step).__name__} {signature}")
@@ -228,6 +229,8 @@ class Declarer:
         target = f"{PARTS}/{component.name}/{name.removeprefix(f'{PARTS}/{component.name}/')}.o"
         is_file = isinstance(source, ProjectPath)
         sources = [self._file(source.project_path)] if is_file else []  # type: ignore[union-attr]
+        if not own:
+            sources += self._headers(include)
         folders = [
             literal(self.workspace.locate(path.project_path)) for path in include if isinstance(path, ProjectPath)
         ]
@@ -235,6 +238,14 @@ class Declarer:
         if prepared:
             self.env.Depends(node, prepared)
         return node
+
+    def _headers(self, include: tuple[AnyPath, ...]) -> list[Node]:
+        """Our own headers that a fetched source's files may include, its configuration for one. What those files
+        include is not looked for: they are large, and pinned."""
+        folders = [path.project_path for path in include if isinstance(path, ProjectPath)]
+        located = [self.workspace.locate(folder) for folder in folders if not folder.startswith(f"{PARTS}/")]
+        found = sorted({path for folder in located for path in folder.rglob("*.h")})
+        return [self.env.File(literal(path)) for path in found]
 
     def _include(self, plan: Plan, component: Component) -> tuple[tuple[AnyPath, ...], list[Node]]:
         """The folders of headers of a component and of every library that it uses; and the headers to be made."""

@@ -109,10 +109,11 @@ class NanoKernel:
             flags=SPEED_FLAGS,
         )
         target = f"{self.parts}/{source.name}/{name}.o"
-        return self.once(target, step, self._headers(), [target])[0]
+        return self.once(target, step, self._headers(), [target], CPPPATH=self._folders(self._own))[0]
 
     def _headers(self) -> list[Node]:
-        """Our own headers that a fetched source's files may include: its configuration and its port."""
+        """Our own headers that a fetched source's files may include: its configuration and its port. The build looks
+        into them for what they include themselves."""
         kernel = self.plan.kernel
         folders = [self.workspace.locate(_below(kernel.directory, name)) for name in kernel.group_include]
         found = sorted({path for folder in folders for path in folder.rglob("*.h")})
