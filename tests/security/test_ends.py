@@ -32,7 +32,7 @@ def fails_for_memory(end: nano.End, why: str) -> None:
 def end_of(kernel: Path) -> int:
     """The first byte of memory behind the kernel's image."""
     with kernel.open("rb") as file:
-        return max(each["p_paddr"] + each["p_memsz"] for each in ELFFile(file).iter_segments("PT_LOAD"))
+        return max(int(each["p_paddr"] + each["p_memsz"]) for each in ELFFile(file).iter_segments("PT_LOAD"))
 
 
 def archive(program: bytes, ballast: int = 0) -> bytes:

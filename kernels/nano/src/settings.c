@@ -182,7 +182,7 @@ static bool is_named(const char *value, const char *name, size_t length) {
     return strncmp(value, name, length) == 0 && value[length] == '=';
 }
 
-/* Whether a later record of env or secret gives the name of this one another value. */
+/* Whether a record behind `index` (SIZE_MAX: any) of a block, or one of the host, gives this one's name another value. */
 static bool is_overridden(const char *key, const char *value, const char *block, size_t size, size_t index) {
     size_t length = (size_t)(strchr(value, '=') - value);
     const char *other;
@@ -213,9 +213,16 @@ static bool host_has_said(const char *key) {
     return nth(host, host_size, key, 0) != NULL;
 }
 
+/* What a program finds in its environment unless a record says otherwise, as with the Linux kernels' init. */
+static const char *const defaults[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp"};
+
 const char *settings_each(const char *key, size_t index) {
     if (strcmp(key, "env") != 0 && strcmp(key, "secret") != 0)
         return host_has_said(key) ? nth(host, host_size, key, index) : nth(image, image_size, key, index);
+    if (strcmp(key, "env") == 0)
+        for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
+            if (!is_overridden(key, defaults[i], image, image_size, SIZE_MAX) && index-- == 0)
+                return defaults[i];
     const char *value = nth_named(key, image, image_size, &index);
     return value ? value : nth_named(key, host, host_size, &index);
 }

@@ -9,10 +9,13 @@ from pathlib import Path
 from rumpel.errors import Evidence
 from rumpel.machine.console import Console
 from rumpel.machine.running import Running
+from rumpel.machine.symbols import with_names
 
 # What Linux writes at a panic: kernel/panic.c.
 _PANIC = re.compile(r"Kernel panic - not syncing: (.*\S)")
-# A panic's report (registers, the modules, a call trace) has 30 to 80 lines.
+# Where a report begins: of Linux's panic, of nano's crash or its program's.
+_REPORT = re.compile(_PANIC.pattern + r"|^The kernel (?:crashed|stops)\. |^The program's registers:$")
+# A report (registers, the modules, a call trace) has 30 to 80 lines.
 _REPORT_LINES = 120
 _LINES = 30
 _RESET = "it reset or switched off the machine, as a kernel does after a panic"
@@ -47,17 +50,18 @@ def end_message(running: Running) -> str:
 
 
 def console_end(console: Console) -> str:
-    """The console's last lines; where the kernel panicked, the whole report of the panic."""
+    """The console's last lines; where the kernel panicked or nano reported a crash, the whole report."""
     lines = console.tail(_REPORT_LINES).splitlines()
     first = max(0, len(lines) - _LINES)
-    begin = next((number for number, line in enumerate(lines) if _PANIC.search(line)), first)
+    begin = next((number for number, line in enumerate(lines) if _REPORT.search(line)), first)
     return "\n".join(lines[min(begin, first) :])
 
 
-def evidence_of(running: Running, command: str, directory: Path) -> Evidence:
+def evidence_of(running: Running, command: str, directory: Path, debug: Path) -> Evidence:
+    """`directory` is the instance's; `debug` holds the image's programs with their symbols."""
     files = tuple(path for name in ("console.log", "qemu.log", "qmp.log") if (path := directory / name).exists())
     return Evidence(
-        console=console_end(running.console), stderr=running.stderr()[-4000:], command=command,
+        console=with_names(console_end(running.console), debug), stderr=running.stderr()[-4000:], command=command,
         qemu_status=running.process.status, guest_status=running.report.status, files=files,
     )  # fmt: skip
 

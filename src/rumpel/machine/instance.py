@@ -192,6 +192,7 @@ class Instance:
         self.ports: dict[str, int] = {}
         self.scratch = how.scratch
         self.image_files = dict(how.volumes)
+        self._debug = Path(how.kernel).parent / "debug"
         self._options = options
         self._claim = claim
         self._held = held
@@ -470,7 +471,7 @@ class Instance:
 
     def failed(self, message: str) -> MachineError:
         """The error that says `message`, with the evidence of now."""
-        evidence = failure.evidence_of(self._running, self._by_hand, self.directory)
+        evidence = failure.evidence_of(self._running, self._by_hand, self.directory, self._debug)
         return MachineError(message, hint=failure.hint_for(evidence), evidence=evidence)
 
     def _update(self, **changes: Any) -> None:

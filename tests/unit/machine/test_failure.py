@@ -36,3 +36,9 @@ def test_before_a_short_report_of_a_panic_come_the_lines_that_led_to_it() -> Non
     panic = "Kernel panic - not syncing: VFS: Unable to mount root fs"
     lines = console_end(console_of(*numbered(0, 50), panic, "end")).splitlines()
     assert lines == [*numbered(22, 50), panic, "end"]
+
+
+@pytest.mark.parametrize("first", ["The kernel crashed. A double fault.", "The program's registers:"])
+def test_a_report_of_nano_is_shown_whole(first: str) -> None:
+    lines = console_end(console_of(*numbered(0, 50), first, *numbered(50, 110))).splitlines()
+    assert lines == [first, *numbered(50, 110)]
