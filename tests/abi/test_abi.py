@@ -11,16 +11,17 @@ from tests.abi import nano
 
 PROGRAMS = Path(__file__).with_name("programs")
 NAMES = sorted(path.stem for path in PROGRAMS.glob("*.c"))
+NETWORK_NAMES = sorted(path.stem for path in PROGRAMS.glob("net/*.c"))
 AT_LEAST = 300
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="nano's program is root, so the program on Linux must be")
 
 
 def on_linux(program: Path) -> tuple[list[str], int]:
-    """The program's lines and exit status, with an empty tmpfs of its own as /tmp."""
+    """The program's lines and exit status, with an empty tmpfs of its own as /tmp and a loopback network of its own."""
     script = 'mount -t tmpfs none /mnt && cp "$0" /mnt/program && mount -t tmpfs none /tmp && cd / && exec /mnt/program'
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, str(program)],
+        ["unshare", "--mount", "--net", "sh", "-c", script, str(program)],
         check=False,
         capture_output=True,
         text=True,
@@ -41,9 +42,23 @@ def on_nano(kernel: Path, program: Path, folder: Path) -> tuple[list[str], int |
 @pytest.mark.parametrize("compiler", ["gcc", "musl-gcc"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_program_sees_the_same_on_nano_as_on_linux(name: str, compiler: str, kernel: Path, tmp_path: Path) -> None:
-    program = nano.compile_static(PROGRAMS / f"{name}.c", tmp_path / name, compiler)
+    same_on_both(PROGRAMS / f"{name}.c", compiler, kernel, tmp_path)
+
+
+@pytest.mark.boot
+@needs_root
+@pytest.mark.parametrize("compiler", ["gcc", "musl-gcc"])
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_a_program_sees_the_same_sockets_on_nano_as_on_linux(
+    name: str, compiler: str, network_kernel: Path, tmp_path: Path
+) -> None:
+    same_on_both(PROGRAMS / f"net/{name}.c", compiler, network_kernel, tmp_path)
+
+
+def same_on_both(source: Path, compiler: str, kernel: Path, folder: Path) -> None:
+    program = nano.compile_static(source, folder / source.stem, compiler)
     linux_lines, linux_status = on_linux(program)
-    nano_lines, nano_status = on_nano(kernel, program, tmp_path)
+    nano_lines, nano_status = on_nano(kernel, program, folder)
     assert linux_lines, "the program printed nothing on Linux"
     assert nano_lines == linux_lines
     assert nano_status == linux_status

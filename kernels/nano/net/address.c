@@ -16,30 +16,43 @@ static uint16_t get16(const uint8_t *at) {
     return (uint16_t)(at[0] << 8 | at[1]);
 }
 
-int endpoint_from_user(const struct socket *socket, uintptr_t address, uint64_t length, struct endpoint *endpoint) {
-    uint8_t bytes[SOCKADDR_MAX] = {0};
+struct address {
+    uint8_t bytes[SOCKADDR_MAX];
+    uint32_t length;
     uint16_t family;
-    if ((uint32_t)length > SOCKADDR_MAX)
+};
+
+static int read_address(struct address *from, uintptr_t address, uint64_t length) {
+    memset(from, 0, sizeof *from);
+    from->length = (uint32_t)length;
+    if (from->length > SOCKADDR_MAX)
         return -EINVAL;
-    if (copy_from_user(bytes, address, (uint32_t)length) != 0)
+    if (copy_from_user(from->bytes, address, from->length) != 0)
         return -EFAULT;
-    if ((uint32_t)length < sizeof family)
+    if (from->length < sizeof from->family)
         return -EINVAL;
-    memcpy(&family, bytes, sizeof family);
-    *endpoint = (struct endpoint){.port = get16(bytes + 2)};
-    if (socket->domain == AF_INET) {
-        if ((uint32_t)length < IN_SIZE)
-            return -EINVAL;
-        if (family != AF_INET)
-            return -EAFNOSUPPORT;
-        IP_SET_TYPE_VAL(endpoint->address, IPADDR_TYPE_V4);
-        memcpy(&ip_2_ip4(&endpoint->address)->addr, bytes + 4, 4);
-        return 0;
-    }
-    if ((uint32_t)length < IN6_SIZE_MIN)
+    memcpy(&from->family, from->bytes, sizeof from->family);
+    return 0;
+}
+
+static int decode4(const struct address *from, struct endpoint *endpoint) {
+    if (from->length < IN_SIZE)
         return -EINVAL;
-    if (family != AF_INET6)
+    if (from->family != AF_INET)
         return -EAFNOSUPPORT;
+    *endpoint = (struct endpoint){.port = get16(from->bytes + 2)};
+    IP_SET_TYPE_VAL(endpoint->address, IPADDR_TYPE_V4);
+    memcpy(&ip_2_ip4(&endpoint->address)->addr, from->bytes + 4, 4);
+    return 0;
+}
+
+static int decode6(const struct socket *socket, const struct address *from, struct endpoint *endpoint) {
+    const uint8_t *bytes = from->bytes;
+    if (from->length < IN6_SIZE_MIN)
+        return -EINVAL;
+    if (from->family != AF_INET6)
+        return -EAFNOSUPPORT;
+    *endpoint = (struct endpoint){.port = get16(bytes + 2)};
     ip6_addr_t *six = ip_2_ip6(&endpoint->address);
     IP_SET_TYPE_VAL(endpoint->address, IPADDR_TYPE_V6);
     memcpy(six->addr, bytes + 8, 16);
@@ -55,6 +68,24 @@ int endpoint_from_user(const struct socket *socket, uintptr_t address, uint64_t 
     if (ip6_addr_has_scope(six, IP6_UNKNOWN) && scope && scope <= UINT8_MAX)
         ip6_addr_set_zone(six, (u8_t)scope);
     return 0;
+}
+
+int endpoint_from_user(const struct socket *socket, uintptr_t address, uint64_t length, struct endpoint *endpoint) {
+    struct address from;
+    int status = read_address(&from, address, length);
+    if (status != 0)
+        return status;
+    return socket->domain == AF_INET ? decode4(&from, endpoint) : decode6(socket, &from, endpoint);
+}
+
+int endpoint_of_peer(const struct socket *socket, uintptr_t address, uint64_t length, struct endpoint *endpoint) {
+    struct address from;
+    int status = read_address(&from, address, length);
+    if (status != 0)
+        return status;
+    if (socket->domain == AF_INET || (from.family == AF_INET && socket->type == SOCK_DGRAM && !socket->v6_only))
+        return decode4(&from, endpoint);
+    return decode6(socket, &from, endpoint);
 }
 
 size_t endpoint_encode(const struct socket *socket, const struct endpoint *endpoint, uint8_t out[28]) {

@@ -170,8 +170,8 @@ static int64_t connect_socket(struct socket *socket, uintptr_t address, uint64_t
     if (copy_from_user(&family, address, sizeof family) != 0)
         return -EFAULT;
     if (family == AF_UNSPEC)
-        return socket->type == SOCK_DGRAM ? udp_socket_connect(socket, NULL) : -EAFNOSUPPORT;
-    int status = endpoint_from_user(socket, address, length, &to);
+        return socket->type == SOCK_DGRAM ? udp_socket_connect(socket, NULL) : tcp_socket_disconnect(socket);
+    int status = endpoint_of_peer(socket, address, length, &to);
     if (status != 0)
         return status;
     /* As Linux: any address means this machine. */
@@ -240,7 +240,7 @@ static int64_t transmit(struct socket *socket, struct iter *data, uintptr_t name
     struct endpoint to;
     struct message message = {.data = data, .flags = flags | wait_flags(socket)};
     if (name && socket->type == SOCK_DGRAM) {
-        int status = endpoint_from_user(socket, name, name_length, &to);
+        int status = endpoint_of_peer(socket, name, name_length, &to);
         if (status != 0)
             return status;
         message.address = &to;

@@ -259,6 +259,8 @@ static int64_t get_value(struct socket *socket, int level, int name, int *value)
     }
     if (level == SOL_IPV6 && socket->domain == AF_INET6 && name == IPV6_V6ONLY)
         return *value = socket->v6_only, 0;
+    if (socket->domain == AF_INET && level != SOL_SOCKET && level != SOL_IP && !(level == SOL_TCP && stream))
+        return -EOPNOTSUPP;
     if (level != SOL_TCP || !stream)
         return -ENOPROTOOPT;
     switch (name) {

@@ -110,6 +110,8 @@ static int64_t socket_read(struct file *file, struct iter *to, uint64_t offset) 
     (void)offset;
     struct socket *socket = file->data;
     struct message message = {.data = to, .flags = wait_flags(file)};
+    if (to->left == 0)
+        return 0;
     return socket->type == SOCK_STREAM ? tcp_socket_receive(socket, &message) : udp_socket_receive(socket, &message);
 }
 

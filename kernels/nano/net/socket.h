@@ -65,6 +65,7 @@ struct socket {
     size_t received_bytes, offset;
     struct datagram *datagrams, *datagrams_last;
     bool fin; /* the peer sends no more */
+    bool connect_untold; /* a connect() did not wait: the next one tells that it worked */
     bool shut_read, shut_write;
     bool writing; /* a thread is putting bytes into the send queue */
     bool contended; /* another thread waits for that */
@@ -112,6 +113,7 @@ int64_t tcp_socket_accept(struct socket *socket, unsigned flags, struct socket *
 int tcp_socket_connect(struct socket *socket, const struct endpoint *to, bool wait);
 int64_t tcp_socket_send(struct socket *socket, struct message *message);
 int64_t tcp_socket_receive(struct socket *socket, struct message *message);
+int tcp_socket_disconnect(struct socket *socket); /* connect() to AF_UNSPEC: resets the connection; as new afterwards */
 int tcp_socket_shutdown(struct socket *socket, int how);
 unsigned tcp_socket_poll(struct socket *socket);
 void tcp_socket_release(struct socket *socket);
@@ -133,6 +135,8 @@ void udp_socket_release(struct socket *socket);
 
 /* address.c: struct sockaddr of the program. `length` is the caller's. */
 int endpoint_from_user(const struct socket *socket, uintptr_t address, uint64_t length, struct endpoint *endpoint);
+/* ... of whom to send to: a datagram socket of IPv6 takes an address of IPv4 as it is, too. */
+int endpoint_of_peer(const struct socket *socket, uintptr_t address, uint64_t length, struct endpoint *endpoint);
 /* Writes at most *length bytes (the program's int at `length`) and the real length there. */
 int endpoint_to_user(const struct socket *socket, const struct endpoint *endpoint, uintptr_t address, uintptr_t length);
 size_t endpoint_encode(const struct socket *socket, const struct endpoint *endpoint, uint8_t out[28]);

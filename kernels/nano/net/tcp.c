@@ -142,9 +142,22 @@ void tcp_socket_apply_options(struct socket *socket) {
         tcp_nagle_enable(pcb);
 }
 
+/* SO_REUSEADDR lets nobody bind where another socket listens. */
+static bool listened_on(const struct endpoint *to) {
+    for (const struct tcp_pcb_listen *at = tcp_listen_pcbs.listen_pcbs; at; at = at->next) {
+        bool one_family = IP_IS_ANY_TYPE_VAL(at->local_ip) || IP_IS_ANY_TYPE_VAL(to->address) || IP_IS_V6_VAL(at->local_ip) == IP_IS_V6_VAL(to->address);
+        if (at->local_port == to->port && one_family &&
+            (ip_addr_isany(&at->local_ip) || ip_addr_isany(&to->address) || ip_addr_cmp(&at->local_ip, &to->address)))
+            return true;
+    }
+    return false;
+}
+
 int tcp_socket_bind(struct socket *socket, const struct endpoint *to) {
     if (!socket->tcp || socket->bound)
         return -EINVAL;
+    if (to->port && listened_on(to))
+        return -EADDRINUSE;
     tcp_socket_apply_options(socket);
     if (to->port == 0)
         return socket_bind_random(socket, &to->address);
@@ -195,8 +208,13 @@ static int start_connecting(struct socket *socket, const struct endpoint *to) {
 int tcp_socket_connect(struct socket *socket, const struct endpoint *to, bool wait) {
     int status;
     switch (socket->state) {
-    case SOCKET_LISTENING:
     case SOCKET_CONNECTED:
+        if (socket->connect_untold) {
+            socket->connect_untold = false;
+            return 0;
+        }
+        return -EISCONN;
+    case SOCKET_LISTENING:
         return -EISCONN;
     case SOCKET_CONNECTING:
         if (!wait)
@@ -209,17 +227,49 @@ int tcp_socket_connect(struct socket *socket, const struct endpoint *to, bool wa
     case SOCKET_IDLE:
         if ((status = start_connecting(socket, to)) != 0)
             return status;
-        if (!wait)
-            return socket->state == SOCKET_CONNECTED ? 0 : -EINPROGRESS;
+        socket->connect_untold = true;
+        if (!wait && socket->state != SOCKET_CONNECTED)
+            return -EINPROGRESS;
         break;
     }
     int64_t waited = socket_deadline_wait(socket, settled, socket->send_timeout, 0);
     if (waited != 0)
         return waited == -EAGAIN ? -EINPROGRESS : (int)waited;
+    socket->connect_untold = false;
     if (socket->state == SOCKET_CONNECTED)
         return 0;
     status = socket_take_error(socket);
     return status ? status : -ECONNABORTED;
+}
+
+/* Frees what was received and not read. */
+static void drop_received(struct socket *socket) {
+    for (struct pbuf *at = socket->received, *next; at; at = next) {
+        next = at->next;
+        at->next = NULL;
+        pbuf_free(at);
+    }
+    socket->received = NULL;
+    socket->received_bytes = socket->offset = 0;
+}
+
+int tcp_socket_disconnect(struct socket *socket) {
+    if (socket->state == SOCKET_LISTENING)
+        tcp_socket_shutdown(socket, SHUT_RDWR);
+    struct tcp_pcb *pcb = socket->tcp;
+    if (pcb) {
+        let_go(socket);
+        tcp_abort(pcb);
+        net_settle();
+    }
+    drop_received(socket);
+    socket->error = 0;
+    socket->fin = socket->shut_read = socket->shut_write = socket->connect_untold = false;
+    socket->state = SOCKET_CLOSED;
+    socket->local = (struct endpoint){0};
+    endpoint_any(socket, &socket->local.address);
+    socket_wake(socket, POLLIN | POLLOUT | POLLHUP);
+    return tcp_socket_create(socket);
 }
 
 int tcp_socket_shutdown(struct socket *socket, int how) {
@@ -237,7 +287,7 @@ int tcp_socket_shutdown(struct socket *socket, int how) {
         socket_wake(socket, POLLIN | POLLHUP);
         return 0;
     }
-    if (socket->state != SOCKET_CONNECTED && !(socket->state == SOCKET_CLOSED && socket->fin && !socket->error))
+    if (socket->state != SOCKET_CONNECTED)
         return -ENOTCONN;
     if (how != SHUT_WR)
         socket->shut_read = true;
@@ -318,10 +368,6 @@ void tcp_socket_release(struct socket *socket) {
         }
         net_settle();
     }
-    for (struct pbuf *at = socket->received, *next; at; at = next) {
-        next = at->next;
-        at->next = NULL;
-        pbuf_free(at);
-    }
+    drop_received(socket);
     kfree(socket);
 }

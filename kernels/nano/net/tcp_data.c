@@ -107,7 +107,11 @@ int64_t tcp_socket_receive(struct socket *socket, struct message *message) {
         return -EINVAL;
     if (socket->state == SOCKET_IDLE || socket->state == SOCKET_LISTENING)
         return socket->error ? socket_take_error(socket) : -ENOTCONN;
-    while (to->left) {
+    /* Who asks for no bytes still waits until there are some (recv(2); read(2) does not come here). */
+    bool asked = to->left > 0;
+    while (to->left || !asked) {
+        if (socket->received_bytes && !asked)
+            return 0;
         if (socket->received_bytes && message->flags & MSG_PEEK)
             return peek(socket, to);
         if (socket->received_bytes) {

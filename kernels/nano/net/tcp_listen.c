@@ -65,12 +65,16 @@ int tcp_socket_listen(struct socket *socket, int backlog) {
         socket->backlog = wanted;
         return 0;
     }
+    /* A connection that was refused, or has ended, leaves a socket that may be used again. */
+    int status = socket->state == SOCKET_CLOSED ? tcp_socket_disconnect(socket) : 0;
+    if (status != 0)
+        return status;
     if (socket->state != SOCKET_IDLE || !socket->tcp)
         return -EINVAL;
     if (!socket->bound) {
         ip_addr_t any;
         endpoint_any(socket, &any);
-        int status = socket_bind_random(socket, &any);
+        status = socket_bind_random(socket, &any);
         if (status != 0)
             return status;
     }
