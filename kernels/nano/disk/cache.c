@@ -68,6 +68,7 @@ int cache_init(void) {
     bucket_count = 256;
     while (bucket_count < 16384 && bucket_count * 16 < page_total())
         bucket_count *= 2;
+    kfree(buckets);
     buckets = kcalloc(bucket_count, sizeof *buckets);
     if (!buckets)
         return -ENOMEM;

@@ -39,12 +39,13 @@ void erofs_unlock(void) {
 
 int erofs_start(struct disk *from) {
     disk = from;
-    packed = NULL;
-    packed_room = 0;
     locked = false;
     waitq_init(&unlocked);
-    raw = kmalloc(AHEAD);
-    window = kmalloc(LZ4_WINDOW);
+    /* A machine comes here once; a process with one machine after the other keeps the buffers. */
+    if (!raw)
+        raw = kmalloc(AHEAD);
+    if (!window)
+        window = kmalloc(LZ4_WINDOW);
     return raw && window ? cache_init() : -ENOMEM;
 }
 
