@@ -40,7 +40,7 @@ def check_memory(plan: Plan, kernel: Path, rootfs: Path | None, memory: int) -> 
         return
     advised = -(-needed // ROUND) * ROUND
     again = " and as much again while it is unpacked" if plan.kernel.init else ""
-    root = f", the root filesystem {_mib(archive)}M{again}" if archive >= MIB else ""
+    root = f", the root filesystem {_mib(archive)}M{again}" if archive >= MIB and needed > plan.kernel.memory else ""
     raise UsageError(
         f"{size_text(memory)} is too little for '{plan.composition}': the kernel '{plan.kernel.name}' takes "
         f"{size_text(plan.kernel.memory)}{root}.",

@@ -61,6 +61,15 @@ def test_the_bound_lies_at_what_was_measured(kernel: Path, tmp_path: Path, size:
     assert bound > fails - 4
 
 
+def test_a_root_for_which_the_minimum_has_room_is_not_named(kernel: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_memory(plan(), kernel, rootfs(tmp_path, 2 * MIB), 24)
+    assert str(caught.value) == (
+        "24M is too little for 'web': the kernel 'debian' takes 70M.\n"
+        "Give it at least 72M, with '--memory 72M' or by the composition's 'memory'."
+    )
+
+
 def test_the_words_name_what_takes_the_memory_and_how_much_to_give(kernel: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         check_memory(plan(), kernel, rootfs(tmp_path, 20 * MIB), 64)
