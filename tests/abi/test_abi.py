@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.abi import nano
 PROGRAMS = Path(__file__).with_name("programs")
 NAMES = sorted(path.stem for path in PROGRAMS.glob("*.c"))
 NETWORK_NAMES = sorted(path.stem for path in PROGRAMS.glob("net/*.c"))
+DIFFERENCES = Path(__file__).with_name("differences") / "differences.c"
 AT_LEAST = 300
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="nano's program is root, so the program on Linux must be")
@@ -62,6 +64,18 @@ def same_on_both(source: Path, compiler: str, kernel: Path, folder: Path) -> Non
     assert linux_lines, "the program printed nothing on Linux"
     assert nano_lines == linux_lines
     assert nano_status == linux_status
+
+
+@pytest.mark.boot
+@needs_root
+def test_what_differs_is_what_the_documentation_lists_with_a_reason(kernel: Path, tmp_path: Path) -> None:
+    program = nano.compile_static(DIFFERENCES, tmp_path / "differences", "gcc")
+    linux_lines, nano_lines = on_linux(program)[0], on_nano(kernel, program, tmp_path)[0]
+    text = (nano.ROOT / "docs/nano.md").read_text().split("## What differs from Linux")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \| (\S+) \| (\S+) \| \w.+ \|$", text, re.MULTILINE)
+    listed = [(what, linux, ours) for what, linux, ours in rows if linux != "Linux"]
+    assert [f"{what}: {linux}" for what, linux, _ in listed] == linux_lines
+    assert [f"{what}: {ours}" for what, _, ours in listed] == nano_lines
 
 
 @needs_root

@@ -288,3 +288,62 @@ static int64_t sys_renameat2(const uint64_t *a) {
     return rename_at((int64_t)a[0], a[1], (int64_t)a[2], a[3], (unsigned)a[4]);
 }
 SYSCALL(316, renameat2, sys_renameat2, file);
+
+/* One user: what is root's may be given to root. -1: left as it is. */
+static int64_t give_to(const struct node *node, uint32_t user, uint32_t group) {
+    bool others = (user != 0 && user != UINT32_MAX) || (group != 0 && group != UINT32_MAX);
+    return node->filesystem->read_only ? -EROFS : others ? -EPERM : 0;
+}
+
+static int64_t give_path(int base, uintptr_t path, unsigned flags, uint64_t user, uint64_t group) {
+    struct node *node;
+    int64_t status = place_lookup(base, path, flags, &node);
+    if (status != 0)
+        return status;
+    status = give_to(node, (uint32_t)user, (uint32_t)group);
+    node_put(node);
+    return status;
+}
+
+static int64_t sys_chown(const uint64_t *a) {
+    return give_path(AT_FDCWD, a[0], 0, a[1], a[2]);
+}
+SYSCALL(92, chown, sys_chown, file);
+
+static int64_t sys_lchown(const uint64_t *a) {
+    return give_path(AT_FDCWD, a[0], LOOKUP_NOFOLLOW, a[1], a[2]);
+}
+SYSCALL(94, lchown, sys_lchown, file);
+
+static int64_t sys_fchown(const uint64_t *a) {
+    struct file *file = fd_get(a[0]);
+    if (!file)
+        return -EBADF;
+    int64_t status = file->flags & O_PATH ? -EBADF : file->node ? give_to(file->node, (uint32_t)a[1], (uint32_t)a[2]) : 0;
+    file_put(file);
+    return status;
+}
+SYSCALL(93, fchown, sys_fchown, file);
+
+static int64_t sys_fchownat(const uint64_t *a) {
+    char first;
+    if (a[4] & ~(uint64_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
+        return -EINVAL;
+    if (a[4] & AT_EMPTY_PATH && copy_from_user(&first, a[1], 1) == 0 && !first)
+        return sys_fchown((const uint64_t[]){a[0], a[2], a[3]});
+    return give_path((int)a[0], a[1], a[4] & AT_SYMLINK_NOFOLLOW ? LOOKUP_NOFOLLOW : 0, a[2], a[3]);
+}
+SYSCALL(260, fchownat, sys_fchownat, file);
+
+static int64_t sys_fchmodat(const uint64_t *a) {
+    struct node *node;
+    int status = place_lookup((int)a[0], a[1], 0, &node);
+    if (status != 0)
+        return status;
+    status = node->filesystem->read_only ? -EROFS : 0;
+    if (status == 0)
+        node->mode = (node->mode & S_IFMT) | ((uint32_t)a[2] & 07777);
+    node_put(node);
+    return status;
+}
+SYSCALL(268, fchmodat, sys_fchmodat, file);

@@ -193,6 +193,16 @@ int main(void) {
     stat("a", &st);
     R(st.st_mode & 07777);
     R(chmod("missing", 0600));
+    R(chown("a", 0, 0));
+    R(chown("a", -1, -1));
+    R(chown("missing", 0, 0));
+    R(lchown("a", 0, -1));
+    R(syscall(SYS_fchown, 99, 0, 0));
+    R(fchownat(AT_FDCWD, "a", 0, 0, AT_SYMLINK_NOFOLLOW));
+    R(fchownat(AT_FDCWD, "a", 0, 0, 0x40000));
+    R(fchownat(99, "a", 0, 0, 0));
+    R(syscall(SYS_fchmodat, AT_FDCWD, "a", 0640));
+    R(syscall(SYS_fchmodat, AT_FDCWD, "missing", 0640));
     R(access("a", F_OK));
     R(access("a", R_OK | W_OK));
     R(access("missing", F_OK));
