@@ -11,16 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import FILES, VENV_SCONS, SmallProject
+from rumpel.places import own_root
+
+from .conftest import FILES, VENV_SCONS, SmallProject, make_project
 
 AFTER_PROGRAM = ["LINK component/hello", "MANIFEST composition/hello", "ROOTFS composition/hello"]
 
 
-@pytest.fixture
-def built(project: SmallProject) -> SmallProject:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> SmallProject:
+    project = make_project(tmp_path_factory.mktemp("built") / "project", own_root(), shared_cache)
     ended = project.scons("composition=hello")
     assert ended.status == 0, ended.errors
     return project
+
+
+@pytest.fixture
+def built(template: SmallProject, tmp_path: Path) -> SmallProject:
+    """A copy of a project that was built: what is in files counts, not where they lie or when they were written."""
+    root = tmp_path / "project"
+    shutil.copytree(template.root, root, symlinks=True)
+    return SmallProject(root, template.cache)
 
 
 def test_one_changed_source_rebuilds_its_object_the_program_and_the_root_only(built: SmallProject) -> None:
