@@ -7,6 +7,10 @@
  * One CPU. Interrupts are open only while the program runs in ring 3 and inside hal_idle(); all kernel code, interrupt
  * handlers included, therefore runs with interrupts closed and is never interrupted by other kernel code.
  *
+ * Unless a function says otherwise it does not block (it gives the CPU to no other thread), may be called in any context,
+ * interrupt handlers included, and keeps no pointer that it is given. Sizes are bytes, times nanoseconds. A device or driver
+ * that was registered, and an interrupt handler that was connected, stay until the machine ends.
+ *
  * Errors are negative Linux error numbers (nano/errno.h has the kernel's list); the few that the HAL itself returns are
  * below.
  */

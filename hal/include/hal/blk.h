@@ -27,7 +27,10 @@ struct hal_blk_request {
 };
 
 struct hal_blk_ops {
-    /* Starts a request. 0, or an error without `done` being called: -HAL_EINVAL for a range outside the device. */
+    /*
+     * Starts a request; `done` may be called before it returns. 0, or an error without `done` being called: -HAL_EINVAL for a
+     * range outside the device or a count of 0 or above max_sectors.
+     */
     int (*submit)(struct hal_blk *device, struct hal_blk_request *request);
 };
 

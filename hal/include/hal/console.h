@@ -13,6 +13,7 @@ struct hal_console_ops {
     void (*write)(struct hal_console *device, const char *text, size_t length);
 };
 
+/* Owned by its driver, which keeps it for ever; `input` and `next` are the kernel's and the list's. */
 struct hal_console {
     const struct hal_console_ops *ops;
     const char *name;

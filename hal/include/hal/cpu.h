@@ -44,7 +44,7 @@ bool hal_fpu_sanitize(void *area);
 
 /* Prepares a context that calls `entry(argument)` on the given stack when first switched to. `entry` never returns. */
 void hal_context_init(struct hal_context *context, void *stack, size_t stack_size, void (*entry)(void *), void *argument);
-/* Leaves `from` and goes on with `to`; returns when something switches back to `from`. */
+/* Leaves `from` and goes on with `to`; returns when something switches back to `from`. Thread context. */
 void hal_context_switch(struct hal_context *from, struct hal_context *to);
 
 /* Makes a frame that starts the program at `entry` with stack pointer `stack`, all other registers zero. */
@@ -59,7 +59,7 @@ unsigned long hal_irq_save(void);
 void hal_irq_restore(unsigned long state);
 
 /*
- * Opens interrupts, waits for one (or for hal_kick()), closes them again. Returns after at least one interrupt was
+ * Thread context. Opens interrupts, waits for one (or for hal_kick()), closes them again. Returns after at least one interrupt was
  * handled, or at once where one was pending.
  */
 void hal_idle(void);
@@ -71,9 +71,12 @@ struct hal_irq {
     void (*handler)(void *context);
     void *context;
 };
-/* `line` becomes enabled. `level`: level-triggered, active low for PCI; else edge. Lines are shared in order of asking. */
+/*
+ * `line` becomes enabled. `level`: level-triggered, active low for PCI; else edge. Lines are shared in order of asking. 0;
+ * -HAL_EINVAL: no such line; -HAL_ENOSPC, -HAL_ENOMEM: no vector, or no room for the handler. Only while drivers start.
+ */
 int hal_irq_connect(unsigned line, bool level, struct hal_irq irq);
-/* An unused message-signalled interrupt: returns the address and data that a device must write. -HAL_ENOSPC: none left. */
+/* An unused message-signalled interrupt: the address and data that a device must write. 0; -HAL_ENOSPC: none left. */
 int hal_msi_connect(struct hal_irq irq, uint64_t *address, uint32_t *data);
 
 /* The number of interrupt lines: how many hal_irq_connect() can take. */

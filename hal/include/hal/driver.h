@@ -26,7 +26,10 @@ void hal_drivers_start(void);
 /* Empties the lists of devices: only for the host platform, which starts several machines in one process. */
 void hal_drivers_forget(void);
 
-/* Memory for drivers: zeroed, aligned to 64 bytes, physically contiguous; page-aligned from a page upwards. Never freed. */
+/*
+ * Memory for drivers: zeroed, aligned to 64 bytes, physically contiguous; page-aligned from a page upwards. Never freed.
+ * NULL: there is none.
+ */
 void *hal_driver_alloc(size_t size);
 
 /* Called by drivers for each device they found; the lists keep the order of finding. */

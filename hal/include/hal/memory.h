@@ -6,6 +6,8 @@
 
 #include "hal/base.h"
 
+/* The functions below are for thread context; of them only hal_user_read(), _write() and _zero() block. */
+
 /* One range of free physical memory, page-aligned; neither the kernel's image nor the initrd nor boot data is in it. */
 struct hal_region {
     hal_phys_t base;

@@ -9,8 +9,8 @@
 struct hal_net;
 
 /*
- * A buffer for one frame, or one piece of it. Owned by the driver while queued for receiving; by the stack from
- * `received` until hal_net_ops.recycle.
+ * A buffer for one frame, or one piece of it; a frame has at most 65535 bytes. Owned by the driver while queued for
+ * receiving; by the stack from `received` until hal_net_ops.recycle.
  */
 struct hal_net_buffer {
     uint8_t *data;   /* first byte of the piece */
@@ -40,6 +40,7 @@ struct hal_net_offload {
     bool ipv6;
 };
 
+/* None of these blocks. */
 struct hal_net_ops {
     /*
      * Sends one frame of `count` pieces (1 to HAL_NET_MAX_PIECES). The pieces must stay as they are until `sent(cookie)`

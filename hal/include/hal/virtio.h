@@ -29,6 +29,10 @@ enum {
 struct hal_virtio;
 struct hal_virtqueue;
 
+/*
+ * What a bus does for its devices. None of these blocks; registers of a device that is no longer there read as all ones. A
+ * queue's memory is the driver's and stays where it is; the device uses it from `queue_start` until it is reset.
+ */
 struct hal_virtio_transport {
     uint64_t (*features)(struct hal_virtio *device);
     void (*set_features)(struct hal_virtio *device, uint64_t features);
@@ -36,7 +40,7 @@ struct hal_virtio_transport {
     void (*set_status)(struct hal_virtio *device, uint8_t status); /* 0: reset, waits until the device has done it */
     void (*config_read)(struct hal_virtio *device, unsigned offset, void *to, unsigned size);
     uint16_t (*queue_size)(struct hal_virtio *device, unsigned index); /* the device's maximum; 0: no such queue */
-    int (*queue_start)(struct hal_virtio *device, struct hal_virtqueue *queue);
+    int (*queue_start)(struct hal_virtio *device, struct hal_virtqueue *queue); /* 0; -HAL_EINVAL, -HAL_ENOSPC: it cannot be used */
     void (*notify)(struct hal_virtio *device, struct hal_virtqueue *queue);
 };
 
