@@ -13,12 +13,20 @@
 
 #define RESERVE_SHARE 16 /* of all pages, what traffic must leave to the program */
 
+/* What caches hold counts as free: they grow until all memory is used. */
+static bool enough(void) {
+    while (page_available() < page_total() / RESERVE_SHARE)
+        if (!page_shrink())
+            return false;
+    return true;
+}
+
 void *net_memory_alloc(size_t size) {
-    return page_available() < page_total() / RESERVE_SHARE ? NULL : kmalloc(size);
+    return enough() ? kmalloc(size) : NULL;
 }
 
 void *net_memory_calloc(size_t count, size_t size) {
-    return page_available() < page_total() / RESERVE_SHARE ? NULL : kcalloc(count, size);
+    return enough() ? kcalloc(count, size) : NULL;
 }
 
 void net_memory_free(void *block) {
