@@ -135,6 +135,7 @@ def kernel(root: Mapping, origin: Origin) -> Kernel:
         init=_flag(root, "init"),
         files=_texts(root, "files"),
         memory=mebibytes(_text(root, "memory")) if root.get("memory") is not None else 0,
+        calls=_pairs(root, "calls"),
     )
 
 

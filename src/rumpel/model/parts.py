@@ -254,6 +254,8 @@ class Kernel:
     init: bool = False
     files: tuple[str, ...] = ()
     memory: int = 0  # MiB: with less it does not start a program; 0: not known
+    calls: tuple[tuple[str, str], ...] = ()  # groups of system calls and what they are for; one of an optional part's
+    # name comes with that part
 
 
 @dataclass(frozen=True, slots=True)

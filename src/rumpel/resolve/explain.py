@@ -49,6 +49,17 @@ def _kernel(plan: Plan) -> _Branch:
     kernel = plan.kernel
     branch = _Branch(f"kernel {kernel.name}: {kernel.summary}", _why(plan, f"kernel/{kernel.name}"))
     branch.branches = [_Branch(f"part {name}", _why(plan, f"group/{name}")) for name in kernel.groups]
+    if kernel.calls:
+        branch.branches.append(_calls(plan))
+    return branch
+
+
+def _calls(plan: Plan) -> _Branch:
+    """The groups of system calls that are linked, each with its reason."""
+    branch = _Branch("system calls, by group; any other is ENOSYS, and named in the log")
+    for name, summary in plan.kernel.calls:
+        why = _why(plan, f"group/{name}") if name in plan.kernel.groups else ["every program has them"]
+        branch.branches.append(_Branch(f"{name}: {summary}", why))
     return branch
 
 

@@ -220,7 +220,14 @@ class _Resolution:
             platform=self.project.platform_sources() if kernel.recipe == "nano" else (),
             init=self.project.init_sources() if kernel.init else (),
             memory=kernel.memory,
+            calls=self._calls(),
         )
+
+    def _calls(self) -> tuple[tuple[str, str], ...]:
+        """The groups of system calls of this plan's kernel: those that an optional part brings only with it."""
+        optional = {group.name for group in self.kernel.optional}
+        wanted = {group.name for group in self.needs.groups}
+        return tuple(call for call in self.kernel.calls if call[0] not in optional - wanted)
 
     def _kernel_sources(self) -> tuple[parts.SourceSpec, ...]:
         """The kernel's sources, without those that only optional parts name which are not in this plan."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -222,3 +223,27 @@ def test_resolving_in_a_fresh_process_takes_less_than_a_third_of_a_second(tmp_pa
         float(subprocess.run(command, env=environment, capture_output=True, check=True).stderr) for _ in range(5)
     ]
     assert min(seconds) < 0.35, seconds
+
+
+def test_the_groups_of_nanos_system_calls_are_those_of_its_sources() -> None:
+    """Each group is told in kernel.yaml, and only the files of an optional part have rows of its group."""
+    row = re.compile(r"^SYSCALL\(\d+, \w+, \w+, (\w+)\);", re.MULTILINE)
+    found = {path: set(row.findall(path.read_text())) for path in (ROOT / "kernels/nano").rglob("*.c")}
+    kernel = Project([ROOT]).kernel("nano")
+    assert set().union(*found.values()) == {name for name, _ in kernel.calls}
+    optional = {part.name for part in kernel.optional}
+    for path, groups in found.items():
+        assert groups & optional <= {path.parent.name}, path
+
+
+@pytest.mark.parametrize(("name", "has_net"), [("hello", False), ("web", True)])
+def test_explain_shows_the_groups_of_system_calls_and_why(name: str, has_net: bool) -> None:
+    text = explain(plan_of(name, "microvm", kernel="nano"))
+    assert "system calls, by group; any other is ENOSYS, and named in the log" in text
+    lines = [line.strip("│ ") for line in text.splitlines()]
+    at = lines.index("├─ file: files, folders and descriptors")
+    assert lines[at + 1] == "· every program has them"
+    net = "├─ net: sockets over TCP and UDP, IPv4 and IPv6"
+    assert (net in lines) == has_net
+    assert not has_net or lines[lines.index(net) + 1].startswith("· component web: it needs 'net'")
+    assert max(len(line) for line in text.splitlines()) <= 80
