@@ -87,7 +87,7 @@ def _arp(operation: int, sender: ipaddress.IPv4Address, hardware: bytes, target:
 
 def _ipv4(target: ipaddress.IPv4Address, payload: bytes) -> bytes:
     head = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, 64, 17, 0) + SERVER.packed + target.packed
-    total = sum(struct.unpack(">10H", head))
+    total: int = sum(struct.unpack(">10H", head))
     checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
     return head[:10] + checksum.to_bytes(2, "big") + head[12:] + payload
 
