@@ -87,6 +87,46 @@ def test_no_host_header_reaches_a_program(project: SmallProject) -> None:
     assert "gnu/libc-version.h: No such file or directory" in ended.errors
 
 
+FOREIGN = bytearray(Path("/bin/true").resolve().read_bytes())
+FOREIGN[18:20] = (183).to_bytes(2, "little")  # e_machine: EM_AARCH64
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            b"#!/usr/bin/perl\n",
+            "The program '/bin/tool' of component 'tool' is a script for '/usr/bin/perl', which is not in the image.\n"
+            "Name the component of role 'runtime' that brings 'perl': 'runtime: NAME'.\n",
+        ),
+        (
+            bytes(FOREIGN),
+            "The file '/bin/tool' of component 'tool' is for the architecture 'ARM 64 (AArch64)', not for x86-64.\n"
+            "Take the file for x86-64, or leave it out.\n",
+        ),
+        (
+            b"words\n",
+            "The program '/bin/tool' of component 'tool' is neither an ELF program nor a script.\n"
+            "Name the component of role 'runtime' that runs it: 'runtime: NAME'.\n",
+        ),
+    ],
+    ids=["script", "architecture", "text"],
+)
+def test_what_cannot_run_is_no_program(project: SmallProject, content: bytes, says: str) -> None:
+    project.write(
+        "components/tool/component.yaml",
+        "schema: 1\nname: tool\nsummary: x\nlicense: MIT\nkind: files\nrole: program\n"
+        'files: [{source: tool, target: /bin/tool, mode: "0755"}]\nentry: /bin/tool\nready: {exit: true}\n',
+    )
+    (project.root / "components/tool/tool").write_bytes(content)
+    project.write(
+        "compositions/tool.yaml",
+        "schema: 1\nname: tool\nsummary: x\nkernel: debian\nmachine: microvm\ncomponents: [tool]\n",
+    )
+    ended = project.scons("composition=tool")
+    assert (ended.status, ended.errors) == (3, says)
+
+
 def test_a_preparation_that_fails_shows_its_command_and_its_words(project: SmallProject) -> None:
     text = (project.root / "components/greeting/component.yaml").read_text()
     text = text.replace("c:\n", "sources:\n  musl-dev: {deb: musl-dev}\nc:\n")
