@@ -59,10 +59,10 @@ def test_an_unknown_word_of_a_start_is_refused_with_the_one_that_was_meant() -> 
         rumpel.boot("web", memroy="64M")  # type: ignore[call-arg]
     assert str(caught.value) == "A start has no option 'memroy'.\nDid you mean 'memory'?"
     with pytest.raises(UsageError) as caught:
-        start.make_start("web", speed=3)  # type: ignore[call-arg]
+        start.make_start("web", colour=3)  # type: ignore[call-arg]
     assert str(caught.value) == (
-        "A start has no option 'speed'.\nThere are: kernel, machine, memory, cpus, arguments, env, variables, ports, "
-        "hostname, clock, accel, name, project."
+        "A start has no option 'colour'.\nThere are: kernel, machine, memory, cpus, arguments, env, variables, ports, "
+        "hostname, clock, accel, name, project, seed, record."
     )
 
 

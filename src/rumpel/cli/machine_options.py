@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_NAMES = ("name", "ports", "memory", "cpus", "words")
+_NAMES = ("name", "ports", "memory", "cpus", "seed", "words")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class MachineWords:
     ports: tuple[str, ...] = ()
     memory: str = ""
     cpus: int | None = None
+    seed: int | None = None
     words: StartWords = field(default_factory=StartWords)
 
 
@@ -40,6 +41,10 @@ def machine_options(command: Callable[P, R]) -> Callable[..., R]:
     @start_options
     @click.option("--memory", metavar="SIZE", default="", help="Memory, such as 256M or 1G.")
     @click.option("--cpus", metavar="N", type=click.IntRange(1), default=None, help="Number of CPUs.")
+    @click.option(
+        "--seed", metavar="N", type=click.IntRange(0, (1 << 32) - 1), default=None,
+        help="The same random numbers and clock at each start with the same N.",
+    )  # fmt: skip
     @functools.wraps(command)
     def wrapper(*args: P.args, **words: P.kwargs) -> R:
         given: dict[str, Any] = {name: words.pop(name) for name in _NAMES}
@@ -60,6 +65,7 @@ def machine_start(composition: str, given: MachineWords, arguments: tuple[str, .
         settings=start_settings(given.words, arguments),
         memory=_mebibytes(given.memory),
         cpus=given.cpus or 0,
+        seed=given.seed,
     )
 
 

@@ -31,6 +31,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "ps": ("instances:ps", "List the machines that run"),
         "logs": ("instances:logs", "Show a machine's console"),
         "debug": ("debug:debug", "Open a machine in GDB, with the symbols of its kernel and program"),
+        "replay": ("replay:replay", "Run a recorded machine again, the same in every instruction"),
         "stop": ("instances:stop", "Stop machines: ask the program, then a deadline, then kill"),
         "volume": ("volume:volume", "Look into volumes, fill, copy, grow and remove them"),
     },

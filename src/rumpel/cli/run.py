@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     default=10.0,
     help="The guest gets this long to end. [10]",
 )
+@click.option("--record", metavar="DIR", default="", help="Record the run into DIR, for 'rumpel replay DIR'.")
 @click.option("--print-command", is_flag=True, help="Print QEMU's command line, ready to paste; start nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --detach: print the machine as JSON.")
 def run(
@@ -56,6 +57,7 @@ def run(
     accel: str,
     ready_timeout: float | None,
     stop_timeout: float,
+    record: str,
     print_command: bool,
     as_json: bool,
 ) -> int:
@@ -78,6 +80,7 @@ def run(
         accelerator=accel,
         ready_timeout=ready_timeout or 0.0,
         stop_timeout=stop_timeout,
+        record=record,
     )
     with interruptible():
         try:

@@ -14,6 +14,7 @@ from typing import Any
 
 gdb: Any = importlib.import_module("gdb")  # it is in no package: GDB brings it
 
+_PATIENCE = 120  # seconds for an answer of QEMU, which may be busy with a snapshot of the machine
 _PAGE = 0xFFF
 _MASK = (1 << 64) - 1
 
@@ -29,7 +30,7 @@ class Debugged:
 
     def attach(self) -> None:
         """Load the kernel's symbols, connect, and run to where the session is to begin."""
-        for option in ("confirm off", "breakpoint pending on", "print thread-events off"):
+        for option in ("confirm off", "breakpoint pending on", f"remotetimeout {_PATIENCE}"):
             _run(f"set {option}")
         for prefix, folder in self.known["sources"]:
             _run(f"set substitute-path {_quoted(prefix)} {_quoted(folder)}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
@@ -71,6 +72,11 @@ class AsyncVm:
     def plan(self) -> Plan:
         """What the machine is made of."""
         return self.sync.plan
+
+    @property
+    def recording(self) -> Path | None:
+        """As `Vm.recording`."""
+        return self.sync.recording
 
     @property
     def ports(self) -> Mapping[str, int]:

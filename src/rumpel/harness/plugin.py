@@ -16,16 +16,19 @@ and `boot_session`, keep one machine's state for all tests of that scope.
 from __future__ import annotations
 
 import itertools
+import secrets
+import shlex
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from rumpel.errors import RumpelError, UsageError
 from rumpel.harness.pool import BootFailedBefore, Lease, Pool
-from rumpel.harness.results import Result, folder_for, write_result
+from rumpel.harness.results import Result, folder_for, keep_recording, write_result
 from rumpel.harness.scratch import scratch
 from rumpel.harness.start import Start, make_start
 from rumpel.harness.vm import Vm
@@ -34,6 +37,7 @@ Boot = Callable[..., Vm]
 
 _SCOPES = ("function", "class", "module", "session")
 _SHARED = "rumpel_shared"
+_RECORDING = "recording"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,6 +57,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--rumpel-logs", default="rumpel-logs", metavar="FOLDER",
         help="Where the files of failed tests are put, from pytest's root. [rumpel-logs]",
     )  # fmt: skip
+    group.addoption(
+        "--rumpel-record", choices=["failed", "all"], default="",
+        help="Record machines, for 'rumpel replay': keep the recordings of failed tests, or of all.",
+    )  # fmt: skip
+    group.addoption(
+        "--rumpel-seed", default="", metavar="N",
+        help="The guests' random numbers and clocks come from this number; 'random': from one that is said.",
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,7 +75,23 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if config.getoption("--rumpel-timeout-scale") <= 0:
         raise pytest.UsageError("--rumpel-timeout-scale: the factor must be above 0.")
+    config.option.rumpel_seed = _seed(config.getoption("--rumpel-seed"))  # of pytest-xdist's processes, too
     config.pluginmanager.register(Machines(config), "rumpel-machines")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Names the seed."""
+    seed = config.getoption("--rumpel-seed")
+    return [f"rumpel: the machines' seed is {seed}"] if seed else []
+
+
+def _seed(word: str) -> str:
+    """A number as the option gives it, or one by chance."""
+    if word == "random":
+        return str(secrets.randbelow(1 << 32))
+    if word and not (word.isascii() and word.isdecimal() and int(word) < 1 << 32):
+        raise pytest.UsageError("--rumpel-seed: it is a number from 0 to 4294967295, or 'random'.")
+    return word
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -132,6 +160,8 @@ class Machines:
         self._item: pytest.Item | None = None
         self._not_booted: list[Result] = []
         self._keep = bool(config.getoption("--rumpel-keep"))
+        self._record = str(config.getoption("--rumpel-record"))
+        self._recordings: list[tuple[Lease, Path]] = []  # of machines in use, those to be kept, and where
         self._home = config.rootpath / config.getoption("--rumpel-logs")
 
     def shared(self) -> Path:
@@ -159,14 +189,17 @@ class Machines:
         """A scope ends: its machines wait for the next one."""
         self._lent.remove(lent)
         for lease in lent.leases:
+            for kept, folder in self._recordings:
+                if kept is lease:
+                    keep_recording(lease.vm, folder)
             self.pool().give_back(lease)
+        self._recordings = [each for each in self._recordings if each[0] not in lent.leases]
 
     def boot(self, lent: Lent, options: dict[str, Any]) -> Lease:
         """A machine for a scope. Skips the test where an earlier one has reported that it does not boot."""
         __tracebackhide__ = True
-        words = {"accel": self._config.getoption("--rumpel-accel"), **options}
         try:
-            lease = self.pool().lend(make_start(**words))
+            lease = self.pool().lend(self._start(options))
         except BootFailedBefore as before:
             pytest.skip(str(before))
         lent.leases.append(lease)
@@ -175,16 +208,30 @@ class Machines:
     def boot_shared(self, lent: Lent, options: dict[str, Any]) -> Lease:
         """The machine that a scope has already for these words, else a new one."""
         __tracebackhide__ = True
-        start = make_start(**{"accel": self._config.getoption("--rumpel-accel"), **options})
+        start = self._start(options)
         if start not in lent.by_start:
             lent.by_start[start] = self.boot(lent, options)
         return lent.by_start[start]
+
+    def _start(self, options: dict[str, Any]) -> Start:
+        """What a test asks for, and what was asked for all tests."""
+        words = {"accel": self._config.getoption("--rumpel-accel"), **options}
+        seed = self._config.getoption("--rumpel-seed")
+        if seed:
+            words.setdefault("seed", int(seed))
+        start = make_start(**words)
+        if self._record and words.get("record") is None:
+            return msgspec.structs.replace(start, record=_RECORDING)
+        return start
 
     def _boot_failed(self, lease: Lease) -> None:
         """A machine did not become ready: keep what it left."""
         if self._item is not None:
             name = f"{lease.vm.name}-not-booted"
-            self._not_booted.append(write_result(lease, folder_for(self._item.nodeid, self._home) / name, name))
+            folder = folder_for(self._item.nodeid, self._home) / name
+            self._not_booted.append(write_result(lease, folder, name))
+            if self._record and lease.vm.recording is not None:
+                keep_recording(lease.vm, folder)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -194,13 +241,24 @@ class Machines:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
+        leases = [lease for lent in self._lent for lease in lent.leases]
+        named = list(zip(leases, _distinct([lease.vm.name for lease in leases]), strict=True))
+        home = folder_for(item.nodeid, self._home)
+        if self._record and (report.failed or (self._record == "all" and report.when == "call")):
+            kept = [lease for lease, _ in self._recordings]
+            recorded = [(lease, home / name) for lease, name in named if lease.vm.recording is not None]
+            self._recordings += [each for each in recorded if each[0] not in kept]
         if not (report.failed or (self._keep and report.when == "call")):
             return report
-        leases = [lease for lent in self._lent for lease in lent.leases]
-        home = folder_for(item.nodeid, self._home)
         results = list(self._not_booted)
-        for lease, name in zip(leases, _distinct([lease.vm.name for lease in leases]), strict=True):
+        for lease, name in named:
             results.append(write_result(lease, home / name, name))
+        seed = self._config.getoption("--rumpel-seed")
+        if report.failed and seed and results:
+            again = shlex.join(["pytest", item.nodeid, f"--rumpel-seed={seed}"])
+            report.sections.append(
+                ("Seed", f"The machines' seed was {seed}. To run it again with the same:\n    {again}")
+            )
         for result in results:
             name = result.name
             if report.failed:

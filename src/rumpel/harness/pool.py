@@ -86,8 +86,8 @@ class Pool:
         return Lease(start, vm, 0)
 
     def give_back(self, lease: Lease) -> None:
-        """The test is done with it. One that has ended, or that nobody has room for, is closed."""
-        if lease.vm.ended or self._warm == 0:
+        """The test is done with it. One that has ended or was recorded, or that nobody has room for, is closed."""
+        if lease.vm.ended or lease.vm.recording is not None or self._warm == 0:
             lease.vm.close()
             return
         lease.vm.disconnect()
@@ -108,7 +108,8 @@ class Pool:
     def _make_ready(self, start: Start, vm: Vm) -> None:
         try:
             vm.wait_ready()
-            if not vm.ended:  # a program that is ready when it has ended leaves nothing to go back to
+            # A program that is ready when it has ended leaves nothing to go back to; a recording cannot go back.
+            if not vm.ended and vm.recording is None:
                 vm.snapshot(READY)
         except BaseException as error:
             if isinstance(error, MachineError):

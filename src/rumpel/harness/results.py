@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -55,6 +56,21 @@ def write_result(lease: Lease, folder: Path, name: str) -> Result:
     return Result(name, folder, _text(lease, folder, command, crash))
 
 
+def keep_recording(vm: Vm, folder: Path) -> None:
+    """End a recorded machine, and put its recording into `folder`, which holds the rest of what is kept of it."""
+    recording = vm.recording
+    vm.end()
+    if recording is None or not recording.is_dir():
+        return
+    target = folder / recording.name
+    shutil.rmtree(target, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        recording.rename(target)
+    except OSError:  # on another file system
+        subprocess.run(["cp", "-r", "--sparse=always", str(recording), str(target)], check=False)
+
+
 def crash_report(vm: Vm) -> str:
     """How the machine came to its end, where that was not its program's; else empty."""
     from rumpel.errors import MachineError
@@ -87,5 +103,8 @@ def _text(lease: Lease, folder: Path, command: str, crash: str) -> str:
         parts += ["QEMU said:", *(f"    {line}" for line in said.splitlines()[-20:])]
     if crash:
         parts += [crash.splitlines()[0]]
+    if lease.vm.recording is not None:
+        parts += ["To run it again, the same in every instruction, also in GDB (--debug), once the test is over:"]
+        parts += [f"    rumpel replay {shlex.quote(str(folder / lease.vm.recording.name))}"]
     parts += [f"Files: {folder}", "To start it by hand:", f"    {command}"]
     return "\n".join(parts)

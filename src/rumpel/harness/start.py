@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Literal, TypedDict, Unpack
 
 import msgspec
 
@@ -18,7 +18,8 @@ _UNITS = {"": 1, "M": 1, "MIB": 1, "G": 1024, "GIB": 1024}
 
 class Start(Frozen, frozen=True):
     """One way to start one image. `memory` is in MiB, `clock` in seconds; 0, empty and None leave what the
-    composition says. `ports`: host port by port name; every other port gets a free one."""
+    composition says. `ports`: host port by port name; every other port gets a free one. `record` is a folder; a
+    relative one is in the machine's own."""
 
     wanted: Wanted
     memory: int = 0
@@ -30,13 +31,15 @@ class Start(Frozen, frozen=True):
     clock: int | None = None
     accelerator: Asked = "auto"
     name: str = ""
+    seed: int | None = None
+    record: str = ""
 
     def __str__(self) -> str:
         """As a person would say it: "sqlite-web (kernel debian, memory 64 MiB)"."""
         wanted = self.wanted
         said = [("kernel", wanted.kernel), ("machine", wanted.machine), *wanted.variables]
         said += [("memory", f"{self.memory} MiB" if self.memory else ""), ("cpus", str(self.cpus or ""))]
-        said += list(self.environment)
+        said += [("seed", "" if self.seed is None else str(self.seed)), *self.environment]
         words = ", ".join(f"{name} {value}" for name, value in said if value)
         return f"{wanted.composition} ({words})" if words else wanted.composition
 
@@ -48,7 +51,9 @@ class Words(TypedDict, total=False):
     its environment; `variables` of the composition; `ports`, the host's port by the port's name (every other port gets
     a free one); `hostname`; `clock`, seconds by which the guest's clock is ahead; `accel`, "auto" (measured), "tcg" or
     "kvm"; `name`, the machine's (the composition's); `project`, the project's folder, else the nearest one above the
-    working directory (Rumpel's own compositions are found from everywhere).
+    working directory (Rumpel's own compositions are found from everywhere); `seed`, from which all random numbers of
+    the guest and its clock come; `record`, a folder that is not there yet, for `rumpel replay`, or False: not even
+    where the tests are run with `--rumpel-record`.
     """
 
     kernel: str
@@ -64,6 +69,8 @@ class Words(TypedDict, total=False):
     accel: Asked
     name: str
     project: str | Path | None
+    seed: int | None
+    record: str | Path | Literal[False] | None
 
 
 def make_start(composition: str, **words: Unpack[Words]) -> Start:
@@ -75,6 +82,9 @@ def make_start(composition: str, **words: Unpack[Words]) -> Start:
     accel = words.get("accel", "auto")
     if accel not in ("auto", "tcg", "kvm"):
         raise UsageError(f"There is no accelerator '{accel}'.", hint="There are: auto, tcg, kvm.")
+    seed, record = words.get("seed"), words.get("record")
+    if seed is not None and not 0 <= seed < 1 << 32:
+        raise UsageError(f"'{seed}' is not a seed.", hint="A seed is a number from 0 to 4294967295.")
     project, arguments = words.get("project"), words.get("arguments")
     wanted = Wanted(
         composition=composition,
@@ -89,6 +99,7 @@ def make_start(composition: str, **words: Unpack[Words]) -> Start:
         environment=tuple(sorted((words.get("env") or {}).items())),
         ports=tuple(sorted((words.get("ports") or {}).items())), hostname=words.get("hostname"),
         clock=words.get("clock"), accelerator=accel, name=words.get("name", "") or composition,
+        seed=seed, record=str(Path(record).absolute()) if record else "",
     )  # fmt: skip
 
 

@@ -197,8 +197,14 @@ class Vm:
         return self._instance.stats()
 
     @property
+    def recording(self) -> Path | None:
+        """The folder that the machine is recorded into; it is complete when the machine has ended. None: it is not."""
+        return self.folder / self._start.record if self._start.record else None
+
+    @property
     def faults(self) -> Faults:
-        """What can be broken on purpose."""
+        """What can be broken on purpose. Raises UsageError where the machine is recorded."""
+        self._refuse_recorded("broken on purpose")
         if self._faults is None:
             from rumpel.harness.faults import Faults
 
@@ -208,12 +214,14 @@ class Vm:
     def snapshot(self, name: str) -> None:
         """Save memory, devices and volumes under `name`, in place of an older snapshot of that name; the machine goes
         on. Raises UsageError for a name that cannot be one, MachineError where QEMU refuses."""
+        self._refuse_recorded("saved")
         self.watch()
         self._snapshots[name] = snapshots.save(self._instance, name)
 
     def restore(self, name: str) -> None:
         """Go back to a snapshot, and run from there; a machine that has ended is started again for it. What was broken
         on purpose is whole again. Raises UsageError for an unknown name, MachineError where QEMU refuses."""
+        self._refuse_recorded("restored")
         if name not in self._snapshots:
             known = ", ".join(f"'{each}'" for each in self._snapshots) or "none"
             raise UsageError(f"The machine '{self.name}' has no snapshot '{name}'.", hint=f"It has: {known}.")
@@ -227,7 +235,8 @@ class Vm:
         self.console.begin_here()
 
     def pause(self) -> None:
-        """Stop the guest's CPUs. Its clock stands still meanwhile."""
+        """Stop the guest's CPUs. Its clock stands still meanwhile. Raises UsageError where the machine is recorded."""
+        self._refuse_recorded("paused")
         self.qmp("stop")
 
     def resume(self) -> None:
@@ -250,6 +259,7 @@ class Vm:
     def power_on(self) -> None:
         """Boot again, with the volumes as they are, and wait until it is ready. Raises InstanceError where the machine
         still runs, and what `rumpel.boot` raises."""
+        self._refuse_recorded("started again")
         if not self.ended:
             raise InstanceError(f"The machine '{self.name}' still runs.", hint="Stop it first.", instance=self.name)
         self.disconnect()
@@ -259,6 +269,7 @@ class Vm:
     def reset(self) -> None:
         """Press the reset button, and wait until the guest has begun to boot again, with the volumes as they are;
         `wait_ready` waits for the rest. Raises MachineError where it does not."""
+        self._refuse_recorded("reset")
         self.watch()
         self.disconnect()
         self.qmp("stop")
@@ -294,6 +305,13 @@ class Vm:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def _refuse_recorded(self, what: str) -> None:
+        if self._start.record:
+            raise UsageError(
+                f"The machine '{self.name}' is recorded: it cannot be {what}, as a replay would not be.",
+                hint="Boot it with record=False.",
+            )
 
     def scaled(self, seconds: float) -> float:
         """A timeout on this machine: `seconds` times the scale of the harness."""
@@ -379,4 +397,5 @@ def options_of(
         ),
         memory=start.memory, cpus=start.cpus, volumes=str(folder / "volumes"), accelerator=start.accelerator,
         directory=str(folder), scratch=str(folder / "disks"), layers=layers, halted=halted,
+        seed=start.seed, record=str(folder / start.record) if start.record else "",
     )  # fmt: skip

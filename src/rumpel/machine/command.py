@@ -17,6 +17,8 @@ from typing import Literal
 from rumpel.resolve.plan import Device, Plan, Port, Settings, Volume
 
 AcceleratorName = Literal["tcg", "kvm"]
+# Of a block node: keys and values as they are given to `-blockdev`.
+Options = list[tuple[str, str]]
 
 DEFAULT_QEMU = "qemu-system-x86_64"
 
@@ -30,6 +32,10 @@ CPU_MODELS: Mapping[AcceleratorName, str] = {"tcg": "max,la57=off", "kvm": "host
 EXIT_PORT = 0x501
 # QEMU's own names of a machine's memory, so that what was saved from it fits one whose memory is a file.
 _MEMORY_IDS = {"q35": "pc.ram"}
+# A guest's instruction takes 2**5 ns: about as fast as TCG is on a busy host. With less, the loops in which Linux waits
+# for a time take many more instructions, each of which is an entry of a log; with more, the guest's time runs away.
+COUNT_SHIFT = 5
+SEEDED_CLOCK = "2024-01-01T00:00:00"  # UTC
 # The block node that holds the memory of snapshots; no device of the guest stands before it.
 MEMORY_NODE = "memory"
 SETTINGS_NAME = "opt/rumpel/settings"
@@ -74,6 +80,22 @@ class Ram:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """The guest's time is the count of its instructions (QEMU `docs/devel/tcg-icount.rst`), its random numbers come
+    from QEMU's generator. `seeded`: that begins with `seed`, and the wall clock at SEEDED_CLOCK; an idle guest's time
+    leaps to its next timer. `record` writes all
+    that comes from outside to the file `log`, `replay` takes it from there (`docs/system/replay.rst`)."""
+
+    mode: Literal["seeded", "record", "replay"]
+    seed: int | None = None
+    log: str = ""
+
+    @property
+    def logged(self) -> bool:
+        return self.mode != "seeded"
+
+
+@dataclass(frozen=True)
 class Launch:
     """What a command line depends on beside the plan.
 
@@ -98,6 +120,12 @@ class Launch:
     halted: bool = False
     ram: Ram | None = None
     debugger: str = ""
+    counted: Counted | None = None
+
+    @property
+    def logged(self) -> bool:
+        """Whether what comes from outside is recorded or replayed."""
+        return self.counted is not None and self.counted.logged
 
 
 def volume_node(volume: str) -> str:
@@ -115,6 +143,7 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
     if machine.firmware:
         words += ["-bios", machine.firmware]
     words += ["-accel", f"tcg,tb-size={TRANSLATION_BUFFER_MIB}" if launch.accelerator == "tcg" else launch.accelerator]
+    words += _counting(launch.counted)
     words += ["-cpu", CPU_MODELS[launch.accelerator]]
     words += ["-m", f"{memory}M", "-smp", str(launch.cpus or machine.cpus)]
     words += ["-kernel", launch.kernel]
@@ -127,7 +156,7 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
         words += ["-append", " ".join(kernel_words)]
     if any(device.model.endswith("-device") for device in plan.devices):
         words += ["-global", "virtio-mmio.force-legacy=false"]
-    words += _channels(channels)
+    words += _channels(channels, launch, ("isa-serial", "off") in machine.qemu_options)
     words += ["-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1"]
     if launch.settings:
         words += ["-fw_cfg", f"name={SETTINGS_NAME},file={_escaped(launch.settings)}"]
@@ -135,7 +164,8 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
     for number, device in enumerate(plan.devices):
         words += _device(plan, launch, device, number, volumes)
     if launch.scratch is not None:
-        words += ["-blockdev", _qcow2(MEMORY_NODE, launch.scratch.memory, launch.scratch.aio)]
+        memory_file = _qcow2(launch.scratch.memory, launch.scratch.aio)
+        words += ["-blockdev", _joined(f"node-name={MEMORY_NODE}", tuple(memory_file))]
     copy = launch.ram is not None and launch.ram.copy
     if launch.ram is not None:
         words += ["-object", _memory_file(launch.ram, machine.qemu_machine, memory)]
@@ -168,7 +198,19 @@ def _memory_file(ram: Ram, machine: str, size: int) -> str:
     return f"memory-backend-file,id={_memory_id(machine)},size={size}M,mem-path={path},share={share}"
 
 
-def _channels(channels: Inherited | ByHand) -> list[str]:
+def _counting(counted: Counted | None) -> list[str]:
+    if counted is None:
+        return []
+    seed = [] if counted.seed is None else ["-seed", str(counted.seed)]
+    if counted.logged:
+        log = f"rr={counted.mode},rrfile={_escaped(counted.log)}"
+        return ["-icount", f"shift={COUNT_SHIFT},{log}", *seed]
+    # No sleep: while a guest is idle its time would else go by the host's clock.
+    return ["-icount", f"shift={COUNT_SHIFT},sleep=off", *seed, "-rtc", f"base={SEEDED_CLOCK},clock=vm"]
+
+
+def _channels(channels: Inherited | ByHand, launch: Launch, bare: bool) -> list[str]:
+    """`bare`: the machine has no serial ports of its own."""
     match channels:
         case Inherited(console, control, monitor):
             chardevs = [
@@ -181,7 +223,11 @@ def _channels(channels: Inherited | ByHand) -> list[str]:
             chardevs, monitors = ["stdio,id=console", "null,id=control"], []
     words = [word for chardev in chardevs for word in ("-chardev", chardev)]
     for index, name in enumerate(("console", "control")):
-        words += ["-device", f"isa-serial,chardev={name},index={index}"]
+        # What the host sends is recorded for the character devices of `-serial` alone. A machine with ports takes them.
+        if launch.logged:
+            words += ["-serial", f"chardev:{name}"]
+        if bare or not launch.logged:
+            words += ["-device", f"isa-serial,chardev={name},index={index}"]
     return words + monitors
 
 
@@ -193,15 +239,20 @@ def _device(plan: Plan, launch: Launch, device: Device, number: int, volumes: Ma
         case "rng":
             name = f"rng{number}"
             properties.setdefault("rng", name)
-            back = ["-object", f"rng-random,id={name},filename=/dev/urandom"]
+            outside = launch.counted is None
+            back = ["-object", f"rng-random,id={name},filename=/dev/urandom" if outside else f"rng-builtin,id={name}"]
         case "net-user":
             name = f"net{number}"
             properties.setdefault("netdev", name)
             back = ["-netdev", _user_network(name, plan, launch)]
+            if launch.counted is not None and device.model.startswith("virtio-net"):
+                properties["tx"] = "timer"  # the guest's; the other way sends when the host has time for it
+            if launch.logged:
+                back += ["-object", f"filter-replay,id={name}-log,netdev={name}"]
         case "root":
             properties.setdefault("drive", "root-disk")
-            file = f"file.driver=file,file.filename={_escaped(launch.disk)}"
-            back = ["-blockdev", f"node-name=root-disk,driver=raw,read-only=on,{file}"]
+            root = [("driver", "raw"), ("read-only", "on"), ("file.driver", "file"), ("file.filename", launch.disk)]
+            back = ["-blockdev", _node("root-disk", root, launch)]
         case "volume":
             volume = volumes[device.volume]
             name = volume_node(volume.name)
@@ -210,39 +261,51 @@ def _device(plan: Plan, launch: Launch, device: Device, number: int, volumes: Ma
                 properties.setdefault("serial", volume.serial)
             scratch = launch.scratch
             if scratch is None or volume.name not in scratch.overlays:
-                back = ["-blockdev", _block(name, launch.volumes[volume.name], volume)]
+                back = ["-blockdev", _node(name, _block(launch.volumes[volume.name], volume), launch)]
             else:
                 # An error of the disk reaches the guest, whatever it is; a full disk would else stop the machine.
                 properties |= {"werror": "report", "rerror": "report"}
-                back = ["-blockdev", _overlaid(volume.name, launch.volumes[volume.name], scratch)]
+                overlaid = _overlaid(volume.name, launch.volumes[volume.name], scratch)
+                back = ["-blockdev", _node(name, overlaid, launch)]
     return [*back, "-device", _joined(device.model, tuple(properties.items()))]
 
 
-def _block(name: str, path: str, volume: Volume) -> str:
+def _node(name: str, options: Options, launch: Launch) -> str:
+    """A block node of a device; where requests are recorded or replayed, behind the node that does it."""
+    if launch.logged:
+        read_only = [option for option in options if option == ("read-only", "on")]
+        below = [(f"image.{key}", value) for key, value in options]
+        options = [("driver", "blkreplay"), *read_only, *below]
+    return _joined(f"node-name={name}", tuple(options))
+
+
+def _block(path: str, volume: Volume) -> Options:
     """A raw image in the host's page cache: the guest's FLUSH becomes fdatasync, and what QEMU has written before
     it is killed stays. `locking=on` makes a second QEMU refuse the same file."""
-    access = "on" if volume.read_only else "off"
-    return (
-        f"node-name={name},driver=raw,read-only={access},cache.direct=off,cache.no-flush=off,discard=unmap,"
-        f"file.driver=file,file.locking=on,file.filename={_escaped(path)}"
-    )
+    return [
+        ("driver", "raw"), ("read-only", "on" if volume.read_only else "off"), ("cache.direct", "off"),
+        ("cache.no-flush", "off"), ("discard", "unmap"),
+        ("file.driver", "file"), ("file.locking", "on"), ("file.filename", path),
+    ]  # fmt: skip
 
 
-def _overlaid(volume: str, path: str, scratch: Scratch) -> str:
+def _overlaid(volume: str, path: str, scratch: Scratch) -> Options:
     """A volume whose image, and the layers above it, are only read."""
-    words = [_qcow2(volume_node(volume), scratch.overlays[volume], scratch.aio), "discard=unmap"]
+    options = [*_qcow2(scratch.overlays[volume], scratch.aio), ("discard", "unmap")]
     layers = [(layer, "qcow2") for layer in reversed(scratch.layers.get(volume, ()))]
     for depth, (file, driver) in enumerate([*layers, (path, "raw")], start=1):
         at = "backing." * depth
-        words += [f"{at}driver={driver}", f"{at}read-only=on", f"{at}file.driver=file"]
-        words += [f"{at}file.filename={_escaped(file)}"]
-    return ",".join(words)
+        options += [(f"{at}driver", driver), (f"{at}read-only", "on"), (f"{at}file.driver", "file")]
+        options += [(f"{at}file.filename", file)]
+    return options
 
 
-def _qcow2(name: str, path: str, aio: str) -> str:
+def _qcow2(path: str, aio: str) -> Options:
     """What is flushed goes to the host's page cache: it outlives QEMU, which is all that such a file has to."""
-    file = f"file.driver=file,file.aio={aio},file.filename={_escaped(path)}"
-    return f"node-name={name},driver=qcow2,cache.no-flush=on,{file}"
+    return [
+        ("driver", "qcow2"), ("cache.no-flush", "on"),
+        ("file.driver", "file"), ("file.aio", aio), ("file.filename", path),
+    ]  # fmt: skip
 
 
 def _user_network(name: str, plan: Plan, launch: Launch) -> str:
@@ -256,7 +319,8 @@ def _user_network(name: str, plan: Plan, launch: Launch) -> str:
         words += _network(interface, settings)
     # Only the first network device carries the program's ports.
     first = next(device for device in plan.devices if device.backend == "net-user")
-    if plan.devices[int(name.removeprefix("net"))] is first:
+    replayed = launch.counted is not None and launch.counted.mode == "replay"  # what came by ports is in the log
+    if plan.devices[int(name.removeprefix("net"))] is first and not replayed:
         words += [f"hostfwd={_forward(port, launch.ports.get(port.name, port.host), guest)}" for port in plan.ports]
     return ",".join(words)
 

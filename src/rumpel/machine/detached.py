@@ -94,6 +94,7 @@ def _settled(options: Options) -> Options:
     return msgspec.structs.replace(
         options,
         volumes=str(Path(options.volumes).absolute()) if options.volumes else "",
+        record=str(Path(options.record).absolute()) if options.record else "",
         settings=msgspec.structs.replace(options.settings, volumes=volumes),
     )
 

@@ -32,8 +32,9 @@ from rumpel.machine.command import DEFAULT_QEMU, ByHand, Inherited, Launch, Ram,
 from rumpel.machine.console import Console, ConsoleTimeoutError, Found
 from rumpel.machine.monitor import Event, MonitorClosedError
 from rumpel.machine.ports import guest_took_connection, parse_forwards, refused_port
-from rumpel.machine.preparation import place_of, prepare, unknown_port, write_settings
+from rumpel.machine.preparation import asked_accelerator, launch_of, place_of, prepare, unknown_port, write_settings
 from rumpel.machine.process import find_qemu, start_time_of
+from rumpel.machine.recording import begin_recording, finish_recording
 from rumpel.machine.registry import Claim, Record, Stopped, instance_directory, owner_socket
 from rumpel.machine.running import Running
 from rumpel.machine.snapshots import make_scratch
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _UNMOUNTING = 2  # seconds of a stop that the guest has for its volumes, after its program's end
 _LONGEST_STOP = 86400.0
+_LOG_WRITTEN = 10.0  # seconds that QEMU gets to end a recording
 
 
 class Image(Frozen, frozen=True, kw_only=True):
@@ -78,7 +80,8 @@ class Options(Frozen, frozen=True, kw_only=True):
     state folder; nobody else finds it by its name. `scratch`: a folder; what the machine writes to volumes is kept
     there and not in their images, and its state can be saved. `layers`: by a volume's name the files that its contents
     are in, instead of an image of the instance's own: an image, and qcow2 files above it. `halted`: it waits for QMP
-    `cont`. `debugger`: the path of a Unix socket for a GDB, for which it waits.
+    `cont`. `debugger`: the path of a Unix socket for a GDB, for which it waits. `seed`: random numbers and clocks are
+    the same at each start with the same one. `record`: a folder, made by the start, from which it can be replayed.
     """
 
     name: str = ""
@@ -96,6 +99,8 @@ class Options(Frozen, frozen=True, kw_only=True):
     layers: tuple[tuple[str, tuple[str, ...]], ...] = ()
     halted: bool = False
     debugger: str = ""
+    seed: int | None = None
+    record: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,8 +127,8 @@ def print_command(plan: Plan, image: Image, options: Options) -> str:
     place = place_of(plan, image, options)
     volumes = {volume.name: str(ensure_volume(volume, place)) for volume in plan.volumes}
     qemu = find_qemu(options.qemu)
-    choice = choose_accelerator(options.accelerator, qemu)
-    return pasteable(qemu_command(plan, _launch(image, options, qemu, choice, settings, volumes), ByHand()))
+    choice = choose_accelerator(asked_accelerator(options), qemu)
+    return pasteable(qemu_command(plan, launch_of(image, options, qemu, choice, settings, volumes), ByHand()))
 
 
 def start(plan: Plan, image: Image, options: Options) -> Instance:
@@ -146,7 +151,7 @@ def launch(plan: Plan, image: Image, options: Options, ram: Ram | None = None) -
     prepared = prepare(plan, image, options)
     plan = prepared.plan
     qemu = find_qemu(options.qemu)
-    choice = choose_accelerator(options.accelerator, qemu)
+    choice = choose_accelerator(asked_accelerator(options), qemu)
     with contextlib.ExitStack() as undo:
         claim = Claim(options.name or plan.composition, Path(options.directory) if options.directory else None)
         undo.callback(claim.release)
@@ -161,7 +166,12 @@ def launch(plan: Plan, image: Image, options: Options, ram: Ram | None = None) -
             else take_volumes(plan, place_of(plan, image, options), undo)
         )
         volumes = {name: str(path) for name, path in taken.items()}
-        how = replace(_launch(image, options, qemu, choice, settings, volumes), ram=ram)
+        how = replace(launch_of(image, options, qemu, choice, settings, volumes), ram=ram)
+        if options.record:
+            folder = Path(options.record)
+            how = replace(
+                how, counted=begin_recording(folder, plan, how, options.seed, prepared.settings, image.project)
+            )
         if options.scratch:
             written = {volume.name: taken[volume.name] for volume in plan.volumes if not volume.read_only}
             above = {name: files[1:] for name, files in layers.items()}
@@ -198,12 +208,14 @@ class Instance:
         self._held = held
         self._stopped: Stopped | None = None
         self._recording = threading.Lock()
+        self._recorded = Path(options.record) if options.record else None
 
         def command(channels: Inherited) -> tuple[str, ...]:
             return qemu_command(plan, how, channels)
 
         try:
-            alone = replace(how, scratch=None, halted=False, debugger="", ram=None)
+            counted = None if how.logged else how.counted
+            alone = replace(how, scratch=None, halted=False, debugger="", ram=None, counted=counted)
             self._by_hand = pasteable(qemu_command(plan, alone, ByHand()))
             self._record = Record(
                 name=self.name, composition=plan.composition, kernel=plan.kernel.name, machine=plan.machine.name,
@@ -362,6 +374,7 @@ class Instance:
     def kill(self) -> None:
         """End QEMU by SIGKILL, as a power cut would."""
         self._stopped = "killed"
+        self._end_log()
         self._running.process.kill()
         self._running.wait_end(10.0)
 
@@ -377,7 +390,15 @@ class Instance:
         """Kill QEMU if it still runs; free the name, the volumes, the threads. May be called twice."""
         if not self._running.ended:
             self._stopped = self._stopped or "killed"
+            self._end_log()
         self._running.close()
+
+    def _end_log(self) -> None:
+        """QEMU writes the end of a recording when it ends in order; the guest sees no difference to a SIGKILL."""
+        if self._recorded is not None and not self.ended:
+            with contextlib.suppress(MachineError):
+                self._running.monitor.execute("quit", timeout=_LOG_WRITTEN)
+            self._running.wait_end(_LOG_WRITTEN)
 
     def __enter__(self) -> Instance:
         return self
@@ -502,17 +523,9 @@ class Instance:
             status = running.report.status
             failed = "" if status is not None or self._stopped is not None else failure.end_message(running)
             self._update(state="failed" if failed else "ended", status=status, ended=time.time(), failure=failed)
+            if self._recorded is not None:
+                finish_recording(self._recorded, self.directory, running, failed)
             with contextlib.suppress(OSError):
                 (self.directory / "owner.sock").unlink(missing_ok=True)
         finally:
             self._held.close()
-
-
-def _launch(
-    image: Image, options: Options, qemu: str, choice: Choice, settings: Path, volumes: Mapping[str, str]
-) -> Launch:
-    return Launch(
-        kernel=image.kernel, rootfs=image.rootfs, disk=image.disk, settings=str(settings), qemu=qemu,
-        accelerator=choice.name, memory=options.memory, cpus=options.cpus, ports=dict(options.ports),
-        volumes=volumes, halted=options.halted, debugger=options.debugger,
-    )  # fmt: skip

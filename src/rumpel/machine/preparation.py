@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rumpel.errors import RumpelError, UsageError
+from rumpel.machine.accelerator import Asked, Choice
+from rumpel.machine.command import Counted, Launch
 from rumpel.machine.memory import check_memory
 from rumpel.machine.volumes import Place
 from rumpel.resolve.plan import Plan
@@ -43,9 +46,37 @@ def prepare(plan: Plan, image: Image, options: Options) -> Prepared:
         )
     encoded = encode_settings(settings_of(plan, options.settings))
     without = msgspec.structs.replace(options.settings, secrets=())
+    if options.record and options.settings.secrets:
+        raise UsageError(
+            "A recording would hold the secrets.", hint="Leave out '--secret', or do without the recording."
+        )
     rootfs = Path(image.rootfs) if image.rootfs else None
     check_memory(plan, Path(image.kernel), rootfs, options.memory or plan.machine.memory)
     return Prepared(run, encoded, encode_settings(settings_of(plan, without)))
+
+
+def asked_accelerator(options: Options) -> Asked:
+    """The accelerator that is asked for; only TCG counts instructions. Raises UsageError where both are asked."""
+    if options.seed is None and not options.record:
+        return options.accelerator
+    if options.accelerator == "kvm":
+        raise UsageError(
+            "KVM cannot count the guest's instructions, which recordings and seeds need.",
+            hint="Leave the accelerator out, or choose 'tcg'.",
+        )
+    return "tcg"
+
+
+def launch_of(
+    image: Image, options: Options, qemu: str, choice: Choice, settings: Path, volumes: Mapping[str, str]
+) -> Launch:
+    """What the command line is made of."""
+    return Launch(
+        kernel=image.kernel, rootfs=image.rootfs, disk=image.disk, settings=str(settings), qemu=qemu,
+        accelerator=choice.name, memory=options.memory, cpus=options.cpus, ports=dict(options.ports),
+        volumes=volumes, halted=options.halted, debugger=options.debugger,
+        counted=None if options.seed is None else Counted("seeded", options.seed),
+    )  # fmt: skip
 
 
 def place_of(plan: Plan, image: Image, options: Options) -> Place:
