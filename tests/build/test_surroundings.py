@@ -58,7 +58,12 @@ def _readers(fifo: Path) -> list[str]:
     return found
 
 
-def test_an_interrupted_build_ends_with_the_tools_that_it_runs(project: SmallProject, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_build_ends_with_the_tools_that_it_runs_when_its_command_does(
+    project: SmallProject, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
     fifo = tmp_path / "never written"
     os.mkfifo(fifo)
     held = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)  # the compiler reads it until it is killed
@@ -75,9 +80,12 @@ def test_an_interrupted_build_ends_with_the_tools_that_it_runs(project: SmallPro
         while not _readers(fifo) and time.monotonic() < end:
             time.sleep(0.05)
         assert _readers(fifo)
-        command.send_signal(signal.SIGTERM)
+        command.send_signal(number)
         try:
-            assert command.wait(30) == 128 + signal.SIGTERM
+            assert command.wait(30) == status
+            end = time.monotonic() + (0 if number == signal.SIGTERM else 30)
+            while _readers(fifo) and time.monotonic() < end:
+                time.sleep(0.05)
             assert _readers(fifo) == []
         finally:
             os.close(held)

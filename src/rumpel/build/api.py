@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rumpel.build.manifest import Manifest, load_manifest
+from rumpel.build.owner import PATIENCE
 from rumpel.build.report import read_report
 from rumpel.build.session import OWN_ROOT, REPORT_SETTING
 from rumpel.errors import BuildError, RumpelError
@@ -25,7 +25,6 @@ from rumpel.places import cache_dir
 
 # What a person has set for builds of other projects: it could clean (-c) or only pretend (-n).
 _NOT_FOR_SCONS = frozenset({"SCONSFLAGS", "SCONS_LIB_DIR", "SCONS_CACHE_MSVC_CONFIG"})
-_PATIENCE = 5.0  # seconds that a build has to end when it is told to
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def build(
     with tempfile.TemporaryDirectory(prefix="rumpel-build-", dir=options.scratch) as folder:
         report = Path(folder) / "report.json"
         # -P: a file of the project, such as `secrets.py`, does not stand in for one of Python's own modules.
-        command = [*_ending_with_this_process(), sys.executable, "-P", "-m", "SCons", "-Q", "--no-site-dir"]
+        command = [sys.executable, "-P", "-m", "SCons", "-Q", "--no-site-dir"]
         command += ["-f", str(OWN_ROOT / "SConstruct")]
         command += ["-C", str(options.project)]
         command += [f"composition={composition}", *options.words()]
@@ -77,7 +76,7 @@ def build(
                 command,
                 env=environment,
                 cwd=options.project,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # ends with this process: see rumpel.build.owner
                 stdout=subprocess.PIPE,
                 stderr=words,
                 text=True,
@@ -101,18 +100,11 @@ def build(
     return load_manifest(options.project / told.directories[0] / "manifest.json")
 
 
-def _ending_with_this_process() -> list[str]:
-    """A program before the build's that has it end when this process does, even by SIGKILL (prctl(2),
-    PR_SET_PDEATHSIG); nothing where there is none."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM"] if setpriv is not None else []
-
-
 def _end(process: subprocess.Popen[str]) -> None:
     """End the build with the tools that it runs: they are a process group of their own."""
     _tell(process, signal.SIGTERM)
     try:
-        process.wait(_PATIENCE)
+        process.wait(PATIENCE)
     except BaseException as error:
         _tell(process, signal.SIGKILL)
         if not isinstance(error, subprocess.TimeoutExpired):

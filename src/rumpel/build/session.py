@@ -17,6 +17,7 @@ from rumpel.build import cache, environment, lock, toolchain
 from rumpel.build.decide import Decider
 from rumpel.build.declare import Declarer, image_folder, literal
 from rumpel.build.digests import Digests
+from rumpel.build.owner import end_with_owner
 from rumpel.build.plans import PlannedImage, known_parts, plan_all, summaries, unpacker
 from rumpel.build.progress import BuildProgress
 from rumpel.build.report import write_report
@@ -155,6 +156,8 @@ def open_session(root: Path, arguments: Sequence[tuple[str, str]], targets: Sequ
         return help_text(known, summaries(root, others, known))
     limit = cache.limit_from(os.environ.get(cache.LIMIT_SETTING))
     progress = BuildProgress(sys.stdout, verbose=request.verbose)
+    if REPORT_SETTING in os.environ:
+        end_with_owner()
     held = lock.hold(root / "build", progress.say)
     cache.prepare(places.build_cache_dir())
     workspace = Workspace(
