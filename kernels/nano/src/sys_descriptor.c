@@ -354,34 +354,41 @@ static int64_t sys_fstatfs(const uint64_t *a) {
 }
 SYSCALL(138, fstatfs, sys_fstatfs, file);
 
+#define UTIME_NOW 0x3fffffff
+#define UTIME_OMIT 0x3ffffffe
+
 static int64_t sys_utimensat(const uint64_t *a) {
     struct node *node = NULL;
-    int64_t status = 0, times[4] = {0};
+    int64_t status = 0, times[4] = {0, UTIME_NOW, 0, UTIME_NOW};
     if (a[2] && copy_from_user(times, a[2], sizeof times) != 0)
         return -EFAULT;
-    if (a[1]) {
-        status = place_lookup(AT_FDCWD, a[1], 0, &node);
+    if (times[1] == UTIME_OMIT && times[3] == UTIME_OMIT)
+        return 0; /* not even the path is looked at */
+    for (unsigned i = 1; i < 4; i += 2)
+        if (times[i] != UTIME_NOW && times[i] != UTIME_OMIT && (times[i] < 0 || times[i] >= 1000000000))
+            return -EINVAL;
+    if (a[1] || (int)a[0] == AT_FDCWD) {
+        if (a[3] & ~(uint64_t)AT_SYMLINK_NOFOLLOW)
+            return -EINVAL;
+        status = place_lookup((int64_t)a[0], a[1], a[3] ? LOOKUP_NOFOLLOW : 0, &node);
     } else {
-        struct file *file = fd_get(a[0]);
+        struct file *file = a[3] ? NULL : fd_get(a[0]);
         if (!file)
-            return -EBADF;
+            return a[3] ? -EINVAL : -EBADF;
         if (file->node)
             node = node_get(file->node);
         file_put(file);
     }
     if (status != 0 || !node)
         return status;
-    int64_t now = vfs_now();
-    for (unsigned i = 0; i < 2 && status == 0; i++) {
-        int64_t ns = a[2] ? times[2 * i + 1] : 0x3fffffff; /* UTIME_NOW */
-        if (node->filesystem->read_only)
-            status = -EROFS;
-        else if (ns == 0x3ffffffe) /* UTIME_OMIT */
-            continue;
-        else if (ns != 0x3fffffff && (ns < 0 || ns >= 1000000000))
-            status = -EINVAL;
-        else
-            *(i ? &node->modified : &node->accessed) = ns == 0x3fffffff ? now : times[2 * i] * 1000000000 + ns;
+    if (node->filesystem->read_only) {
+        status = -EROFS;
+    } else {
+        int64_t now = vfs_now();
+        node->changed = now;
+        for (unsigned i = 0; i < 2; i++)
+            if (times[2 * i + 1] != UTIME_OMIT)
+                *(i ? &node->modified : &node->accessed) = times[2 * i + 1] == UTIME_NOW ? now : times[2 * i] * 1000000000 + times[2 * i + 1];
     }
     node_put(node);
     return status;

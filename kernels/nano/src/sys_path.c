@@ -9,7 +9,6 @@
 #include "nano/syscall.h"
 #include "nano/user.h"
 
-#define AT_SYMLINK_NOFOLLOW 0x100u
 #define AT_REMOVEDIR 0x200u
 #define AT_EMPTY_PATH 0x1000u
 

@@ -218,6 +218,22 @@ int main(void) {
     R(st.st_atim.tv_sec);
     ts[0].tv_nsec = 2000000000;
     R(utimensat(AT_FDCWD, "a", ts, 0));
+    ts[0].tv_nsec = UTIME_OMIT;
+    ts[1].tv_sec = 300;
+    int times = open("d", O_RDONLY | O_DIRECTORY);
+    R(symlinkat("nowhere", times, "times"));
+    R(utimensat(times, "times", ts, AT_SYMLINK_NOFOLLOW));
+    R(fstatat(times, "times", &st, AT_SYMLINK_NOFOLLOW));
+    R(st.st_mtim.tv_sec);
+    C(st.st_atim.tv_sec > 1000000);
+    R(utimensat(times, "times", ts, 0));
+    R(utimensat(times, "times", ts, 12345));
+    R(utimensat(-1, "times", ts, 0));
+    R(futimens(times, ts));
+    R(unlinkat(times, "times", 0));
+    ts[1].tv_nsec = UTIME_OMIT;
+    R(utimensat(times, "missing", ts, 0));
+    R(close(times));
     uint64_t sx[32];
     R(syscall(SYS_statx, AT_FDCWD, "a", 0, 0xfff, sx));
     R(sx[5]);                                   /* stx_size */

@@ -7,6 +7,7 @@
 #include "nano/vfs.h"
 
 #define AT_FDCWD (-100)
+#define AT_SYMLINK_NOFOLLOW 0x100u
 
 /* A path with its base; place_put() ends both. */
 struct place {
