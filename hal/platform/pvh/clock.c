@@ -1,6 +1,6 @@
 /*
- * Time from the time-stamp counter; the one-shot timer of the local APIC. The counter's rate comes from the hypervisor
- * (CPUID 0x40000010), from CPUID 0x15, or from a comparison with the APIC's timer, which QEMU and KVM run at 1 GHz. The
+ * Time from the time-stamp counter; the one-shot timer of the local APIC. The counter's rate comes from KVM's clock (Linux,
+ * Documentation/virt/kvm/x86/msr.rst), from the hypervisor (CPUID 0x40000010), from CPUID 0x15, or from a comparison with the APIC's timer, which QEMU and KVM run at 1 GHz. The
  * comparison overlaps with the boot: it starts in pvh_clock_init() and ends when the time is first asked for.
  */
 #include "hal/clock.h"
@@ -10,6 +10,9 @@
 
 #define SHIFT 32
 #define COMPARE_TICKS 1000000u
+#define KVM_FEATURES 0x40000001
+#define KVM_HAS_CLOCK (1u << 3) /* KVM_FEATURE_CLOCKSOURCE2 */
+#define KVM_CLOCK 0x4b564d01    /* MSR_KVM_SYSTEM_TIME_NEW */
 #define CMOS_INDEX 0x70
 #define CMOS_DATA 0x71
 
@@ -34,7 +37,37 @@ static void set_rate(uint64_t tsc_hz) {
     mult = scale(1000000000, 1ull << SHIFT, tsc_hz ? tsc_hz : 1);
 }
 
+/* KVM's clock of one CPU (struct pvclock_vcpu_time_info): ns = (ticks << shift) * mult >> 32, `shift` may be negative. */
+struct kvm_clock {
+    uint32_t version, pad;
+    uint64_t tsc, time;
+    uint32_t mult;
+    int8_t shift;
+    uint8_t flags, end[2];
+};
+
+/* 0: not under KVM, or it has no such clock. KVM fills the structure in before the guest goes on; then it may forget it. */
+static uint64_t kvm_rate(void) {
+    static volatile struct kvm_clock clock __attribute__((aligned(32)));
+    struct pvh_cpuid signature = cpuid(0x40000000, 0);
+    if (signature.b != 0x4b4d564b || signature.c != 0x564b4d56 || signature.d != 0x4d || !(cpuid(KVM_FEATURES, 0).a & KVM_HAS_CLOCK))
+        return 0;
+    wrmsr(KVM_CLOCK, ((uintptr_t)&clock - PVH_KERNEL_BASE) | 1);
+    uint32_t rate_mult = clock.mult;
+    int rate_shift = clock.shift;
+    wrmsr(KVM_CLOCK, 0);
+    if (rate_mult == 0 || rate_shift < -31 || rate_shift > 31)
+        return 0;
+    uint64_t hz = scale(1000000000, 1ull << 32, rate_mult);
+    return rate_shift < 0 ? hz << -rate_shift : hz >> rate_shift;
+}
+
 static uint64_t announced_rate(void) {
+    if (cpuid(1, 0).c >> 31 & 1) {
+        uint64_t rate = kvm_rate();
+        if (rate)
+            return rate;
+    }
     if (cpuid(1, 0).c >> 31 & 1 && cpuid(0x40000000, 0).a >= 0x40000010) {
         struct pvh_cpuid timing = cpuid(0x40000010, 0);
         if (timing.b)
