@@ -114,81 +114,6 @@ static void making(void) {
     R(getsockopt(1, SOL_SOCKET, SO_TYPE, &(int){0}, &size));
 }
 
-static void options(void) {
-    int fd = socket(AF_INET, SOCK_STREAM, 0), value = 7;
-    socklen_t size = sizeof value;
-    SECTION("options");
-    R(int_option(fd, SOL_SOCKET, SO_TYPE));
-    R(int_option(fd, SOL_SOCKET, SO_DOMAIN));
-    R(int_option(fd, SOL_SOCKET, SO_PROTOCOL));
-    R(int_option(fd, SOL_SOCKET, SO_ACCEPTCONN));
-    R(int_option(fd, SOL_SOCKET, SO_ERROR));
-    R(int_option(fd, SOL_SOCKET, SO_KEEPALIVE));
-    R(set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 9));
-    R(int_option(fd, SOL_SOCKET, SO_KEEPALIVE));
-    R(int_option(fd, SOL_SOCKET, SO_REUSEADDR));
-    R(set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1));
-    R(int_option(fd, SOL_SOCKET, SO_REUSEPORT));
-    R(set_int(fd, SOL_SOCKET, SO_SNDBUF, 30000));
-    R(int_option(fd, SOL_SOCKET, SO_SNDBUF));
-    R(set_int(fd, SOL_SOCKET, SO_RCVBUF, 30000));
-    R(int_option(fd, SOL_SOCKET, SO_RCVBUF));
-    R(set_int(fd, SOL_SOCKET, SO_RCVBUF, 1));
-    R(int_option(fd, SOL_SOCKET, SO_RCVBUF));
-    R(set_int(fd, SOL_SOCKET, SO_ERROR, 1));
-    R(set_int(fd, SOL_SOCKET, 9999, 1));
-    R(set_int(fd, 77, 1, 1));
-    R(int_option(fd, 77, 1));
-    R(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &value, 1));
-    R(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, BAD, 4));
-    struct linger linger = {1, 5}, got = {0, 0};
-    R(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
-    size = sizeof got;
-    R(getsockopt(fd, SOL_SOCKET, SO_LINGER, &got, &size));
-    printf("linger %d %d, %u bytes\n", got.l_onoff, got.l_linger, size);
-    R(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, 4));
-    struct timeval time = {2, 500000}, back = {0, 0};
-    R(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
-    size = sizeof back;
-    R(getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &back, &size));
-    printf("timeout %ld.%06ld, %u bytes\n", (long)back.tv_sec, (long)back.tv_usec, size);
-    time.tv_usec = 1000000;
-    R(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time));
-    R(int_option(fd, IPPROTO_TCP, TCP_NODELAY));
-    R(set_int(fd, IPPROTO_TCP, TCP_NODELAY, 3));
-    R(int_option(fd, IPPROTO_TCP, TCP_NODELAY));
-    R(set_int(fd, IPPROTO_TCP, TCP_CORK, 1));
-    R(int_option(fd, IPPROTO_TCP, TCP_CORK));
-    R(int_option(fd, IPPROTO_TCP, TCP_KEEPIDLE));
-    R(set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, 100));
-    R(int_option(fd, IPPROTO_TCP, TCP_KEEPIDLE));
-    R(set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, 0));
-    R(set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, 40000));
-    R(int_option(fd, IPPROTO_TCP, TCP_KEEPINTVL));
-    R(int_option(fd, IPPROTO_TCP, TCP_KEEPCNT));
-    R(set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 200));
-    R(set_int(fd, IPPROTO_IP, IP_TTL, 300));
-    R(set_int(fd, IPPROTO_IP, IP_TTL, 30));
-    R(int_option(fd, IPPROTO_IP, IP_TTL));
-    R(set_int(fd, IPPROTO_IP, IP_TOS, 16));
-    R(int_option(fd, IPPROTO_IP, IP_TOS));
-    size = 1;
-    value = -1;
-    R(getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, &size));
-    R(size);
-    size = 100;
-    R(getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, &size));
-    R(size);
-    R(getsockopt(fd, SOL_SOCKET, SO_TYPE, BAD, &size));
-    R(getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, BAD));
-    close(fd);
-    fd = socket(AF_INET6, SOCK_STREAM, 0);
-    R(int_option(fd, IPPROTO_IPV6, IPV6_V6ONLY));
-    R(set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1));
-    R(int_option(fd, IPPROTO_IPV6, IPV6_V6ONLY));
-    close(fd);
-}
-
 static void bytes(void) {
     int listening = listener(4100, 8), client = connected(4100);
     struct sockaddr_in peer;
@@ -509,7 +434,6 @@ static void both_families(void) {
 int main(void) {
     signal(SIGPIPE, SIG_IGN);
     making();
-    options();
     bytes();
     ends();
     without_waiting();
