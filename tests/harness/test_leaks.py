@@ -37,8 +37,9 @@ def of_run(temporary: Path) -> list[str]:
 
 
 def left(temporary: Path) -> list[str]:
-    files = [str(path) for path in temporary.rglob("*") if "pytest-of-" not in str(path)]
-    return of_run(temporary) + files
+    # os.walk passes over what is removed meanwhile.
+    paths = [str(Path(at) / name) for at, folders, files in os.walk(temporary) for name in (*folders, *files)]
+    return of_run(temporary) + [path for path in paths if "pytest-of-" not in path]
 
 
 def until_a_machine_runs(temporary: Path, runner: subprocess.Popen[bytes]) -> None:
