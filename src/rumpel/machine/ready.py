@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_FIRST_PAUSE = 0.005
+_FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
 _PATIENCE = 0.25  # how long a silent try stays alone; doubles with each silent one
 _MOST_TRIES = 8
