@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
+
 from rumpel.build.kernel_linux_kconfig import Kconfig, Symbol, unmet
 from rumpel.build.kernel_linux_make import make, make_error, require_tools
 from rumpel.build.kernel_linux_source import source_tree, version_of
@@ -44,14 +46,21 @@ class _Asked:
 
 
 def asked_by(plan: Plan) -> tuple[AskedBy, ...]:
-    """What the parts of a plan ask for: the optional parts of its kernel, and its drivers."""
+    """What the parts of a plan ask for: the optional parts of its kernel, and its drivers.
+
+    The same for all plans that ask for the same, in whatever order: they share one kernel.
+    """
     kernel = plan.kernel
     parts = [AskedBy(part=f"kernel/{kernel.name}", path=f"{kernel.directory}/kernel.yaml", symbols=kernel.kconfig)]
     parts += [
         AskedBy(part=f"driver/{each.name}", path=f"{each.directory}/driver.yaml", symbols=each.kconfig)
         for each in plan.drivers
     ]
-    return tuple(part for part in parts if part.symbols)
+    return tuple(
+        msgspec.structs.replace(part, symbols=tuple(sorted(set(part.symbols))))
+        for part in sorted(parts, key=lambda part: part.part)
+        if part.symbols
+    )
 
 
 class Configure(Step, frozen=True):
