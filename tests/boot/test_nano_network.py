@@ -96,6 +96,22 @@ def test_connections_one_after_the_other_take_no_memory_for_good(web: rumpel.Vm)
     assert free_pages(web) >= before - 4  # what a heap of pages may differ by from one moment to the next
 
 
+def test_a_client_that_comes_again_from_the_same_port_is_answered(web: rumpel.Vm) -> None:
+    port = 0
+    for _ in range(5):
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            connection.settimeout(60)
+            connection.bind(("127.0.0.1", port))
+            port = connection.getsockname()[1]
+            connection.connect(("127.0.0.1", web.host_port("http")))
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            answer = b""
+            while data := connection.recv(65536):
+                answer += data
+        assert answer.startswith(b"HTTP/1.1 200")
+
+
 def test_it_serves_in_six_megabytes() -> None:
     with rumpel.boot("web", kernel="nano", machine="microvm", accel="tcg", memory="6M", project=ROOT) as vm:
         answered_twice(vm, 20)

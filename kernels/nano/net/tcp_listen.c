@@ -2,6 +2,8 @@
  * Listening TCP sockets and their queues of connections.
  */
 #include "lwip/priv/tcp_priv.h"
+#include "lwip/prot/ip4.h"
+#include "lwip/prot/tcp.h"
 #include "nano/heap.h"
 #include "net/net.h"
 #include "net/socket.h"
@@ -110,5 +112,31 @@ int64_t tcp_socket_accept(struct socket *socket, unsigned flags, struct socket *
     list_remove(&child->queued);
     socket->waiting--;
     *accepted = child;
+    return 0;
+}
+
+/*
+ * A SYN for a connection in TIME_WAIT, with a sequence number beyond all that was received, begins a new one (RFC 1122,
+ * section 4.2.2.13): the old one goes, and lwIP, which would reset or ignore it, finds the listener. A SYN with a wrong
+ * checksum may so end a TIME_WAIT early; it begins nothing.
+ */
+int net_ip4_input(struct pbuf *packet) {
+    const struct ip_hdr *ip = packet->payload;
+    if (!tcp_tw_pcbs || packet->len < IP_HLEN || IPH_PROTO(ip) != IP_PROTO_TCP || IPH_OFFSET(ip) & PP_HTONS(IP_OFFMASK))
+        return 0;
+    size_t header = IPH_HL_BYTES(ip);
+    if (header < IP_HLEN || packet->len < header + TCP_HLEN)
+        return 0;
+    const struct tcp_hdr *tcp = (const void *)((const uint8_t *)packet->payload + header);
+    if ((TCPH_FLAGS(tcp) & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
+        return 0;
+    u16_t from = lwip_ntohs(tcp->src), to = lwip_ntohs(tcp->dest);
+    for (struct tcp_pcb *pcb = tcp_tw_pcbs; pcb; pcb = pcb->next)
+        if (pcb->remote_port == from && pcb->local_port == to && IP_IS_V4_VAL(pcb->remote_ip) &&
+            ip_2_ip4(&pcb->remote_ip)->addr == ip->src.addr && ip_2_ip4(&pcb->local_ip)->addr == ip->dest.addr) {
+            if (TCP_SEQ_GT(lwip_ntohl(tcp->seqno), pcb->rcv_nxt))
+                tcp_abort(pcb);
+            break;
+        }
     return 0;
 }

@@ -68,6 +68,7 @@
 #define LWIP_ND6_RDNSS_MAX_DNS_SERVERS 0
 #define LWIP_MULTICAST_TX_OPTIONS 1
 #define IP_DEFAULT_TTL 64
+#define LWIP_HOOK_IP4_INPUT(pbuf, netif) net_ip4_input(pbuf)
 #define LWIP_HOOK_DHCP_PARSE_OPTION(netif, dhcp, state, message, type, option, length, pbuf, offset) \
     net_dhcp_option(option, length, pbuf, offset)
 
