@@ -43,6 +43,8 @@ def hello(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = command("run", "hello", "--kernel", "nano", "--record", str(folder), "--", "--status", "3")
     assert done.returncode == 3, done.stderr
     assert "Hello from Rumpel." in done.stdout
+    told = re.sub(r"\(\d+\.\d MiB\)", "(SIZE)", done.stderr)
+    assert told.endswith(f"Recorded in {folder} (SIZE); 'rumpel replay {folder}' runs it again.\n")
     return folder
 
 

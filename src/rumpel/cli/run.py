@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -93,7 +94,10 @@ def run(
                 return 0
             if detach:
                 return _detached(image.plan, files, options, as_json)
-            return _foreground(image.plan, files, options)
+            try:
+                return _foreground(image.plan, files, options)
+            finally:
+                _tell_recording(options.record)
         except Interrupted as signal:
             say(f"Interrupted by {signal}.")
             return signal.exit_status
@@ -124,6 +128,15 @@ def _foreground(plan: Plan, files: Image, options: Options) -> int:
             return _stop(instance)
         say(f"The program ended with status {status}.")
         return status
+
+
+def _tell_recording(record: str) -> None:
+    """Where the recording is, if one was made, and what it takes of the disk."""
+    from rumpel.machine.recording import is_finished, size_of
+
+    folder = Path(record)
+    if record and is_finished(folder):
+        say(f"Recorded in {record} ({size_of(folder) / (1 << 20):.1f} MiB); 'rumpel replay {record}' runs it again.")
 
 
 def _wait_for_start(instance: Instance, limit: float) -> None:

@@ -168,6 +168,11 @@ def replay_launch(recorded: Recorded, qemu: str) -> Launch:
     )  # fmt: skip
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a recording is there whose machine has ended."""
+    return (folder / _ENDING).exists()
+
+
 def size_of(folder: Path) -> int:
     """What a recording takes of the disk, in bytes; files that it shares with a build's are counted once each."""
     return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
