@@ -301,9 +301,11 @@ def test_a_detached_machine_is_listed_followed_and_stopped() -> None:
     with subprocess.Popen(
         [sys.executable, "-I", "-m", "rumpel", "logs", "-f"], stdout=subprocess.PIPE, text=True
     ) as following:
+        assert following.stdout is not None
+        console = following.stdout.readline()  # it follows: the machine may end now
         stopped = rumpel("stop", "db")
         assert (stopped.returncode, stopped.stderr) == (0, "'db' ended when asked.\n")
-        console, _ = following.communicate(timeout=20)
+        console += following.communicate(timeout=20)[0]
     assert "web: listening on port 80" in console
     deadline = time.monotonic() + 10
     while json.loads(rumpel("ps", "--json").stdout) and time.monotonic() < deadline:
