@@ -204,7 +204,9 @@ def _counting(counted: Counted | None) -> list[str]:
     seed = [] if counted.seed is None else ["-seed", str(counted.seed)]
     if counted.logged:
         log = f"rr={counted.mode},rrfile={_escaped(counted.log)}"
-        return ["-icount", f"shift={COUNT_SHIFT},{log}", *seed]
+        # Without the device `kvmvapic` (for 32-bit Windows): its reset waits for the CPU's thread, which waits for the
+        # replay's lock, which is held by whoever loads the snapshot from which a GDB goes back.
+        return ["-icount", f"shift={COUNT_SHIFT},{log}", *seed, "-global", "apic.vapic=off"]
     # No sleep: while a guest is idle its time would else go by the host's clock.
     return ["-icount", f"shift={COUNT_SHIFT},sleep=off", *seed, "-rtc", f"base={SEEDED_CLOCK},clock=vm"]
 
