@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,31 @@ def debug(*words: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "rumpel", "--project", str(ROOT), "debug", *words],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
+
+
+def put_before_qemu(monkeypatch: pytest.MonkeyPatch, folder: Path, line: str) -> None:
+    """From now on, whenever a QEMU for a GDB is started the shell first runs `line`."""
+    qemu = shutil.which("qemu-system-x86_64")
+    first = folder / "qemu-system-x86_64"
+    first.write_text(f'#!/bin/sh\ncase " $* " in *" -gdb "*) {line} ;; esac\nexec {qemu} "$@"\n')
+    first.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_gdb_waits_for_a_qemu_that_is_slow_to_begin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put_before_qemu(monkeypatch, tmp_path, "sleep 2")
+    done = debug("hello", "--kernel", "nano", "--", *INTO)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^#0 .*main \(\) at ", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_a_qemu_that_cannot_begin_is_an_error_before_gdb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put_before_qemu(monkeypatch, tmp_path, "echo 'no such thing' >&2; exit 1")
+    done = debug("hello", "--kernel", "nano", "--", "-nx", "-batch", "-ex", "echo GDB\\n")
+    assert done.returncode == 5
+    assert done.stdout == ""
+    assert "rumpel: QEMU ended at once with status 1.\n" in done.stderr
+    assert "no such thing" in done.stderr
 
 
 @pytest.mark.parametrize("kernel", ["nano", "linux", "debian"])

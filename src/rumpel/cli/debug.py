@@ -84,10 +84,12 @@ def _debug(plan: Plan, image: Image, options: Options, stop_at: StopAt, words: t
 
 
 def in_gdb(instance: Instance, knowledge: Knowledge, folder: Path, words: tuple[str, ...]) -> int:
-    """Run GDB over a machine that waits for it; the machine's console comes between. GDB's exit status."""
+    """Run GDB over a machine that waits for it; the machine's console comes between. GDB's exit status. Raises
+    MachineError where QEMU has ended at once."""
     from rumpel.cli.run import to_stdout
-    from rumpel.debug.session import gdb_command, run_gdb
+    from rumpel.debug.session import gdb_command, run_gdb, wait_for_socket
 
+    wait_for_socket(instance)
     instance.console.follow(to_stdout)
     status = run_gdb(gdb_command(knowledge, folder, words))
     instance.running.wait_end(_END_DELAY)

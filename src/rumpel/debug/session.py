@@ -1,7 +1,7 @@
 """A machine and a GDB that drives it: both command lines, and both as processes that end together.
 
-In a `session_folder`, `launch` with `options_for` starts a machine that waits, and `run_gdb` of the `gdb_command`
-drives it.
+In a `session_folder`, `launch` with `options_for` starts a machine that waits; after `wait_for_socket`, `run_gdb` of
+the `gdb_command` drives it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from pathlib import Path
 import msgspec
 
 from rumpel.debug.symbols import Knowledge, to_json
-from rumpel.errors import HostError
-from rumpel.machine.instance import Options
+from rumpel.errors import HostError, MachineError
+from rumpel.machine.failure import end_message
+from rumpel.machine.instance import Instance, Options
 
 SOCKET = "gdb.sock"
 _SESSION = "session.json"
+_PATIENCE = 120.0  # seconds for QEMU to begin
 _LONGEST_ADDRESS = 107  # bytes of a Unix socket's path: sockaddr_un(7)
 
 
@@ -59,6 +61,17 @@ def options_for(options: Options, folder: Path) -> Options:
     """The start of a machine that waits for a GDB. Under TCG: only there breakpoints hold in memory that is not mapped
     yet."""
     return msgspec.structs.replace(options, debugger=socket_in(folder), accelerator="tcg")
+
+
+def wait_for_socket(instance: Instance) -> None:
+    """Wait until QEMU listens for GDB: it opens the socket before it answers anything. Raises MachineError where it
+    does not, with how it ended."""
+    try:
+        instance.running.monitor.execute("query-status", timeout=_PATIENCE)
+    except MachineError as error:
+        if not instance.running.wait_end(2.0):
+            raise
+        raise instance.failed(end_message(instance.running)) from error
 
 
 def gdb_command(knowledge: Knowledge, folder: Path, words: Sequence[str]) -> tuple[str, ...]:
