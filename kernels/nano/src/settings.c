@@ -169,37 +169,56 @@ static const char *value_of(const char *record, const char *key) {
     return strncmp(record, key, length) == 0 && record[length] == '=' ? record + length + 1 : NULL;
 }
 
-static const char *nth(const char *block, size_t size, const char *key, size_t index) {
-    for (const char *record = block; record < block + size; record += strlen(record) + 1) {
-        const char *value = value_of(record, key);
-        if (value && index-- == 0)
+/* One of the two blocks, or what is left of one. */
+struct records {
+    const char *at, *end;
+};
+
+static struct records of_image(void) {
+    return (struct records){image, image ? image + image_size : NULL};
+}
+
+static struct records of_host(void) {
+    return (struct records){host, host ? host + host_size : NULL};
+}
+
+/* The value of the next record of `key`; what is behind it is left. NULL: there is none. */
+static const char *next(struct records *records, const char *key) {
+    while (records->at < records->end) {
+        const char *value = value_of(records->at, key);
+        records->at += strlen(records->at) + 1;
+        if (value)
             return value;
     }
     return NULL;
 }
 
-static bool is_named(const char *value, const char *name, size_t length) {
-    return strncmp(value, name, length) == 0 && value[length] == '=';
+static const char *nth(struct records records, const char *key, size_t index) {
+    const char *value;
+    while ((value = next(&records, key)) && index-- > 0) {
+    }
+    return value;
 }
 
-/* Whether a record behind `index` (SIZE_MAX: any) of a block, or one of the host, gives this one's name another value. */
-static bool is_overridden(const char *key, const char *value, const char *block, size_t size, size_t index) {
-    size_t length = (size_t)(strchr(value, '=') - value);
-    const char *other;
-    for (size_t i = index + 1; (other = nth(block, size, key, i)); i++)
-        if (is_named(other, value, length))
-            return true;
-    for (size_t i = 0; block != host && (other = nth(host, host_size, key, i)); i++)
-        if (is_named(other, value, length))
+static bool names(struct records records, const char *key, const char *name, size_t length) {
+    const char *value;
+    while ((value = next(&records, key)))
+        if (strncmp(value, name, length) == 0 && value[length] == '=')
             return true;
     return false;
 }
 
+/* Whether a record behind this one in its block, or one of the host, gives this one's name another value. */
+static bool is_overridden(const char *key, const char *value, struct records behind) {
+    size_t length = (size_t)(strchr(value, '=') - value);
+    return names(behind, key, value, length) || (behind.end != of_host().end && names(of_host(), key, value, length));
+}
+
 /* Value `*index` of those in a block that count; else NULL, with *index less by as many as there are. */
-static const char *nth_named(const char *key, const char *block, size_t size, size_t *index) {
+static const char *nth_named(const char *key, struct records records, size_t *index) {
     const char *value;
-    for (size_t i = 0; (value = nth(block, size, key, i)); i++)
-        if (!is_overridden(key, value, block, size, i) && (*index)-- == 0)
+    while ((value = next(&records, key)))
+        if (!is_overridden(key, value, records) && (*index)-- == 0)
             return value;
     return NULL;
 }
@@ -207,10 +226,10 @@ static const char *nth_named(const char *key, const char *block, size_t size, si
 /* Whether the image's records of a key do not count: the host has its own, or says that there are none. */
 static bool host_has_said(const char *key) {
     const char *cleared;
-    for (size_t i = 0; (cleared = nth(host, host_size, "clear", i)); i++)
+    for (struct records records = of_host(); (cleared = next(&records, "clear"));)
         if (strcmp(cleared, key) == 0)
             return true;
-    return nth(host, host_size, key, 0) != NULL;
+    return nth(of_host(), key, 0) != NULL;
 }
 
 /* What a program finds in its environment unless a record says otherwise, as with the Linux kernels' init. */
@@ -218,13 +237,13 @@ static const char *const defaults[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOM
 
 const char *settings_each(const char *key, size_t index) {
     if (strcmp(key, "env") != 0 && strcmp(key, "secret") != 0)
-        return host_has_said(key) ? nth(host, host_size, key, index) : nth(image, image_size, key, index);
+        return nth(host_has_said(key) ? of_host() : of_image(), key, index);
     if (strcmp(key, "env") == 0)
         for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
-            if (!is_overridden(key, defaults[i], image, image_size, SIZE_MAX) && index-- == 0)
+            if (!is_overridden(key, defaults[i], of_image()) && index-- == 0)
                 return defaults[i];
-    const char *value = nth_named(key, image, image_size, &index);
-    return value ? value : nth_named(key, host, host_size, &index);
+    const char *value = nth_named(key, of_image(), &index);
+    return value ? value : nth_named(key, of_host(), &index);
 }
 
 const char *settings_get(const char *key) {

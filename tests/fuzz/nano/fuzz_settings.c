@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 length += strlen(value);
             settings_get(keys[i]);
         }
-        if (length > size)
+        if (length > size + strlen("PATH=/usr/local/bin:/usr/bin:/bin") + strlen("HOME=/tmp")) /* which are there without being said */
             abort();
     });
     return 0;
