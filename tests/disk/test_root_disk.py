@@ -147,10 +147,7 @@ def test_a_disk_that_does_not_answer_is_given_up(kernel: Path, tree: Path, tmp_p
         *("-blockdev", "driver=throttle,node-name=root,throttle-group=slow,file=image,read-only=on"),
         *("-device", "virtio-blk-device,drive=root,serial=rootfs"),
     )
-    why = "The root filesystem's disk 'rootfs' cannot be mounted: its superblock cannot be read."
-    fails(kernel, tmp_path, extra, why)
-    console = (tmp_path / "console.txt").read_text()
-    assert "nano: the disk 'rootfs' has not answered for 30 seconds; it is not asked again\n" in console
+    fails(kernel, tmp_path, extra, "The disk 'rootfs' has not answered for 30 seconds.")
 
 
 def test_a_damaged_compressed_file_is_an_error_of_its_reader(kernel: Path, tree: Path, tmp_path: Path) -> None:

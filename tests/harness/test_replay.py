@@ -113,6 +113,8 @@ def test_what_cannot_be_recorded_or_replayed_is_said(words: list[str], says: str
     assert (done.returncode, done.stderr[-len(f"rumpel: {says}") :]) == (2, f"rumpel: {says}")
 
 
+@pytest.mark.documents("Vm.faults", UsageError)
+@pytest.mark.documents("Vm.pause", UsageError)
 @pytest.mark.parametrize(("kernel", "machine"), [("debian", "microvm"), ("linux", "q35")])
 def test_requests_random_numbers_and_disks_are_the_same_in_a_replay(kernel: str, machine: str, tmp_path: Path) -> None:
     folder = tmp_path / "recording"
@@ -126,6 +128,8 @@ def test_requests_random_numbers_and_disks_are_the_same_in_a_replay(kernel: str,
             vm.snapshot("now")
         with pytest.raises(UsageError, match="it cannot be broken on purpose"):
             _ = vm.faults
+        with pytest.raises(UsageError, match="it cannot be paused"):
+            vm.pause()
     drawn = str(answer["rows"][0][0]).encode()
     recorded = load_recording(folder)
     assert recorded.ending is not None and recorded.ending.whole
