@@ -95,6 +95,14 @@ def test_only_the_same_qemu_runs_a_recording_again(hello: Path, tmp_path: Path) 
         replay_launch(load_recording(hello), str(qemu))
 
 
+def test_a_recording_of_another_version_is_refused(hello: Path, tmp_path: Path) -> None:
+    description = json.loads((hello / "recording.json").read_text())
+    (tmp_path / "recording.json").write_text(json.dumps({**description, "schema": 7}))
+    done = command("replay", str(tmp_path))
+    says = f"The recording in '{tmp_path}' is of version 7; this Rumpel replays version 1.\nRecord it again.\n"
+    assert (done.returncode, done.stderr) == (2, f"rumpel: {says}")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -139,6 +139,12 @@ def load_recording(folder: Path) -> Recorded:
         raise UsageError(
             f"The recording in '{folder}' is not one of version {RECORDING_SCHEMA}: {error}.", hint="Record it again."
         ) from error
+    if recording.schema != RECORDING_SCHEMA:
+        raise UsageError(
+            f"The recording in '{folder}' is of version {recording.schema}; this Rumpel replays version "
+            f"{RECORDING_SCHEMA}.",
+            hint="Record it again.",
+        )
     if not (folder / _LOG).exists():
         raise UsageError(f"The recording in '{folder}' has lost its '{_LOG}'.", hint="Record it again.")
     return Recorded(folder=str(folder.absolute()), recording=recording, ending=ended)
