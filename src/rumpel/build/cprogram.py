@@ -52,11 +52,12 @@ class Compile(Step, frozen=True):
         command += ["-isystem", own_include]
         command += [f"-D{name}={value}" if value else f"-D{name}" for name, value in self.defines]
         command += self.flags
-        trees = {path.source for path in (self.source, *self.include) if isinstance(path, TreePath)} | {self.sysroot}
-        command += sorted(f"-ffile-prefix-map={workspace.unpack(source)}=/src/{source.name}" for source in trees)
         # A source of another root has the same name in the object as if it were below this one: relative to /src.
         command += [f"-ffile-prefix-map={root}/=" for root in workspace.others]
         command += [f"-ffile-prefix-map={workspace.root}=/src"]
+        # The last of those that match counts, and a root `/x` is the beginning of a cache `/x-cache`, too.
+        trees = {path.source for path in (self.source, *self.include) if isinstance(path, TreePath)} | {self.sysroot}
+        command += sorted(f"-ffile-prefix-map={workspace.unpack(source)}=/src/{source.name}" for source in trees)
         command += ["-o", str(targets[0])]
         command.append(_argument(workspace, self.source))
         try:

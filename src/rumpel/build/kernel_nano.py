@@ -75,9 +75,10 @@ class CompileKernelFile(Step, frozen=True):
         for path in self.include:
             option = "-I" if not isinstance(path, TreePath) else "-isystem"
             command += [option, str(workspace.resolve(path))]
+        # The last of those that match counts, and a root `/x` is the beginning of a cache `/x-cache`, too.
+        command += [f"-ffile-prefix-map={root}=/src" for root in (*workspace.others, workspace.root)]
         trees = {path.source for path in (self.source, *self.include) if isinstance(path, TreePath)}
         command += sorted(f"-ffile-prefix-map={workspace.unpack(source)}=/src/{source.name}" for source in trees)
-        command += [f"-ffile-prefix-map={root}=/src" for root in (*workspace.others, workspace.root)]
         if self.vdso:
             command.append(f'-DVDSO="{sources[-1]}"')
         command += ["-o", str(targets[0]), str(workspace.resolve(self.source))]
