@@ -44,6 +44,11 @@ def build_cache_dir() -> Path:
     return cache_dir() / "build"
 
 
+def emulators_dir() -> Path:
+    """Built emulators, a folder each."""
+    return cache_dir() / "emulators"
+
+
 def accelerator_file() -> Path:
     """The result of the accelerator probe."""
     return cache_dir() / "accelerator.json"

@@ -14,7 +14,7 @@ import pytest
 from rumpel.errors import HostError
 from rumpel.machine import accelerator
 from rumpel.machine.accelerator import choose_accelerator, counting_guest, probe
-from rumpel.machine.process import find_qemu
+from rumpel.machine.emulator import find_qemu
 from rumpel.places import accelerator_file
 
 pytestmark = pytest.mark.boot
@@ -95,7 +95,7 @@ def test_damaged_cache_is_measured_anew(tmp_path: Path, a_kvm: Path, content: by
     accelerator_file().parent.mkdir(parents=True)
     accelerator_file().write_bytes(content)
     assert choose_accelerator("auto", qemu_that(tmp_path, "exit 1")).name == "tcg"
-    assert json.loads(accelerator_file().read_bytes())["name"] == "tcg"
+    assert json.loads(accelerator_file().read_bytes())["results"][0]["name"] == "tcg"
 
 
 def test_machine_without_kvm_uses_tcg_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,7 @@ static void start_stack(void) {
 static void set_up(void) {
     const char *net = settings_get("net");
     start_stack();
+    program_start_line = "start listen"; /* see tcp_listen.c */
     if (!net) {
         write_names();
         return;

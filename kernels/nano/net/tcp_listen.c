@@ -1,6 +1,8 @@
 /*
  * Listening TCP sockets and their queues of connections.
  */
+#include "hal/boot.h"
+#include "hal/string.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/prot/ip4.h"
 #include "lwip/prot/tcp.h"
@@ -61,6 +63,13 @@ static err_t arrived(void *argument, struct tcp_pcb *pcb, err_t error) {
     return ERR_OK;
 }
 
+/* So the host knows when it is worth asking. */
+static void tell(uint16_t port) {
+    char line[16];
+    hal_format(line, sizeof line, "listen %u", port);
+    hal_control_send(line);
+}
+
 int tcp_socket_listen(struct socket *socket, int backlog) {
     unsigned wanted = backlog < 0 || backlog > BACKLOG_MAX ? BACKLOG_MAX : (unsigned)backlog;
     if (socket->state == SOCKET_LISTENING) {
@@ -90,6 +99,7 @@ int tcp_socket_listen(struct socket *socket, int backlog) {
     socket->backlog = wanted;
     tcp_arg(pcb, socket);
     tcp_accept(pcb, arrived);
+    tell(pcb->local_port);
     return 0;
 }
 

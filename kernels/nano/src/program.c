@@ -33,6 +33,8 @@ struct process process = {.umask = 022, .hostname = "rumpel"};
 
 static char lost[200]; /* which device is gone; empty: none */
 
+const char *program_start_line = "start";
+
 HAL_NORETURN void program_fail(enum program_failure code, const char *format, ...) {
     char line[256];
     size_t length = hal_format(line, sizeof line, "fail ");
@@ -224,7 +226,7 @@ void program_start(void) {
     if (!thread)
         program_fail(FAIL_MEMORY, "The machine has too little memory for the program's first thread.");
     process.threads = 1;
-    hal_control_send("start");
+    hal_control_send(program_start_line);
     thread_wake(thread);
 }
 

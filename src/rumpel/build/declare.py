@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from rumpel.build.bytecode import CompilePython
 from rumpel.build.cprogram import Archive, Compile, Link, PrepareSource, shown
 from rumpel.build.decide import Decider
+from rumpel.build.firmware import NAME as FIRMWARE
+from rumpel.build.firmware import BuildFirmware
 from rumpel.build.kernel_debian import CollectModules, ExtractKernel
 from rumpel.build.kernel_linux import BASE_CONFIG, BuildKernel, PackKernel
 from rumpel.build.kernel_linux_config import Configure, asked_by
@@ -81,6 +83,8 @@ class Declarer:
         check_collisions([each.file for each in (*placed, *first)])
         kernel, modules, kernel_debug = self._kernel(plan, folder)
         debug += kernel_debug
+        firmware = self._firmware(plan, folder)
+        debug += firmware[1:]
         collected = self._collected(plan)
         generated = self._bytecode(plan, folder, placed, collected)
         root = Roots(plan, folder, collected, generated, modules).declare(self._step, placed, first)
@@ -96,13 +100,14 @@ class Declarer:
                 directory=folder,
                 tools=self.tools,
                 on_disk=root.initramfs is not None,
+                has_firmware=bool(firmware),
                 substitutions=tuple(
                     ReplacedSource(source=source.name, pinned=source.pinned_version, used=source.version)
                     for source in plan.sources
                     if source.pinned_version
                 ),
             ),
-            [kernel, root.rootfs, *written, root.contents, *(root.initramfs or ()), *debug],
+            [kernel, root.rootfs, *written, root.contents, *(root.initramfs or ()), *firmware[:1], *debug],
             [f"{folder}/manifest.json"],
         )
         return manifest[0]
@@ -301,6 +306,12 @@ class Declarer:
             return []
         link = Link(part=part, tools=self.tools, sysroot=sysroot_of(plan))
         return self._once("init", link, objects, [f"{PARTS}/init/debug/init", f"{PARTS}/init/init"])
+
+    def _firmware(self, plan: Plan, folder: str) -> list[Node]:
+        """The machine's own firmware, and the same with symbols; empty where QEMU brings it."""
+        sources = [self._file(path) for path in plan.machine.firmware_sources]
+        step = BuildFirmware(part=f"machine/{plan.machine.name}", tools=self.tools)
+        return self._step(step, sources, [f"{folder}/{FIRMWARE}", f"{folder}/debug/{FIRMWARE}"]) if sources else []
 
     # Kernels
 

@@ -17,14 +17,14 @@ from rumpel.resolve.plan import Frozen
 
 MANIFEST_SCHEMA = 1
 
-FileFormat = Literal["pvh", "bzimage", "cpio", "erofs", "elf", "json", "text"]
+FileFormat = Literal["pvh", "bzimage", "cpio", "erofs", "elf", "json", "text", "rom"]
 
 
 class ImageFile(Frozen, frozen=True):
     """One file of an image: `path` relative to the image's folder, `size` in bytes.
 
     `format` is `pvh` or `bzimage` for a kernel, `cpio` or `erofs` for a root filesystem, `elf` for a program with
-    debugging information, `json` for data, `text` for a kernel's configuration.
+    debugging information, `json` for data, `text` for a kernel's configuration, `rom` for a firmware.
     """
 
     path: str
@@ -57,7 +57,7 @@ class Manifest(Frozen, frozen=True):
 
     `debug` are its programs with symbols, for backtraces, and of a kernel that was built here its other forms; they are
     not part of what boots. `contents` is every entry of the root filesystem. Where that is a disk, `initramfs` is what
-    the kernel starts with, to mount it.
+    the kernel starts with, to mount it. `firmware` is the machine's, where it is not QEMU's own.
     """
 
     schema: int
@@ -72,6 +72,7 @@ class Manifest(Frozen, frozen=True):
     substitutions: tuple[ReplacedSource, ...]
     initramfs: ImageFile | None = None
     initramfs_contents: tuple[Content, ...] = ()
+    firmware: ImageFile | None = None
 
     def to_json(self) -> bytes:
         """The stable JSON form."""
@@ -94,8 +95,8 @@ def load_manifest(path: Path) -> Manifest:
 
 
 class WriteManifest(Step, frozen=True):
-    """`sources`: kernel, root filesystem, plan, contents; where that is `on_disk`, the initramfs and its contents; then
-    the programs with symbols."""
+    """`sources`: kernel, root filesystem, plan, contents; where that is `on_disk`, the initramfs and its contents; the
+    firmware where there is one; then the programs with symbols."""
 
     verb: ClassVar[str] = "MANIFEST"
     code: ClassVar[tuple[str, ...]] = ("kernel_debian.py",)
@@ -104,10 +105,12 @@ class WriteManifest(Step, frozen=True):
     tools: Toolchain
     substitutions: tuple[ReplacedSource, ...]
     on_disk: bool = False
+    has_firmware: bool = False
 
     def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
         kernel, rootfs, plan, contents, *rest = sources
-        initial, debug = (rest[:2], rest[2:]) if self.on_disk else ([], rest)
+        initial, rest = (rest[:2], rest[2:]) if self.on_disk else ([], rest)
+        firmware, debug = (rest[0], rest[1:]) if self.has_firmware else (None, rest)
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
             composition=self.composition,
@@ -121,6 +124,7 @@ class WriteManifest(Step, frozen=True):
             substitutions=self.substitutions,
             initramfs=_image_file(initial[0], initial[0].name, "cpio") if initial else None,
             initramfs_contents=_contents(initial[1]) if initial else (),
+            firmware=_image_file(firmware, firmware.name, "rom") if firmware is not None else None,
         )
         targets[0].write_bytes(manifest.to_json())
 

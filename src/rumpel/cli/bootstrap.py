@@ -50,6 +50,7 @@ RUN = Level("run", "run.txt", ("debian.txt",))
 DEV = Level("dev", "dev.txt")
 TEST = Level("test", "dev.txt", ("debian.txt", "debian-test.txt"))
 LEVELS = (BASE, RUN, DEV, TEST)
+EMULATOR = Level("emulator", "run.txt", ("debian-emulator.txt",))  # what `rumpel qemu build` needs; no stamp is kept
 
 
 def stamp(root: Path, level: Level, environment: Path) -> str:
@@ -133,36 +134,41 @@ def _set_up_packages(root: Path, level: Level) -> None:
     if importlib.util.find_spec("ensurepip") is None and "python3-venv" not in packages:
         packages.append("python3-venv")
     missing = missing_packages(packages)
-    if not missing:
-        return
-    administrator = _administrator()
-    if administrator is None:
-        line = "apt-get install --yes --no-install-recommends " + " ".join(
-            dict.fromkeys([*missing, *missing_packages(required_packages(root, RUN))])
-        )
-        sudo = "sudo " if shutil.which("sudo") else ""
-        raise HostError(
+    if missing:
+        _install_or_tell(
+            missing,
             f"Debian packages are missing, and only the administrator may install them: {', '.join(missing)}.",
-            hint=f"{'Paste' if sudo else 'As root, paste'} this line, then start again:\n"
-            f"    {sudo}apt-get update && {sudo}{line}",
+            told=[*missing, *missing_packages(required_packages(root, RUN))],
         )
-    install_packages(missing, administrator)
 
 
 def bring(program: str, package: str, why: str) -> None:
     """Install the Debian package that brings `program`, where it is not on the PATH. Raises HostError where this user
     may not; `why` ends the sentence "'PROGRAM' is not installed; ..."."""
-    if shutil.which(program) is not None:
-        return
+    if shutil.which(program) is None:
+        _install_or_tell([package], f"'{program}' is not installed; {why}")
+
+
+def bring_emulator_packages(root: Path) -> None:
+    """Install the Debian packages that an emulator is built with. Raises HostError where this user may not."""
+    missing = missing_packages(required_packages(root, EMULATOR))
+    if missing:
+        _install_or_tell(missing, f"Debian packages are missing that QEMU is built with: {', '.join(missing)}.")
+
+
+def _install_or_tell(packages: Sequence[str], message: str, told: Sequence[str] = ()) -> None:
+    """Install Debian packages, or raise HostError with the line to paste where only the administrator may; `told` are
+    those of the line, where it is to bring more."""
     administrator = _administrator()
     if administrator is None:
         sudo = "sudo " if shutil.which("sudo") else ""
+        line = f"{sudo}apt-get install --yes --no-install-recommends {' '.join(dict.fromkeys(told or packages))}"
         raise HostError(
-            f"'{program}' is not installed; {why}",
+            message,
             hint=f"{'Paste' if sudo else 'As root, paste'} this line, then start again:\n"
-            f"    {sudo}apt-get update && {sudo}apt-get install --yes --no-install-recommends {package}",
+            f"    {sudo}apt-get update && {line}",
         )
-    install_packages([package], administrator)
+    install_packages(packages, administrator)
 
 
 def _administrator() -> tuple[str, ...] | None:

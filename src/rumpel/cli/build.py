@@ -28,7 +28,8 @@ class BuiltFile(Frozen, frozen=True):
 
 class BuiltImage(Frozen, frozen=True):
     """One image, as `build --json` prints it. `initramfs`: what the kernel starts with, where the root filesystem is a
-    disk; else null. `substitutions`: sources whose pinned version was gone."""
+    disk; `firmware`: the machine's, where it is not QEMU's own; else null. `substitutions`: sources whose pinned version
+    was gone."""
 
     composition: str
     directory: str
@@ -37,6 +38,7 @@ class BuiltImage(Frozen, frozen=True):
     rootfs: BuiltFile
     plan: BuiltFile
     initramfs: BuiltFile | None
+    firmware: BuiltFile | None
     substitutions: tuple[str, ...]
 
 
@@ -77,6 +79,7 @@ def _described(image: Built) -> BuiltImage:
         rootfs=_file(image, manifest.rootfs),
         plan=_file(image, manifest.plan),
         initramfs=_file(image, manifest.initramfs) if manifest.initramfs is not None else None,
+        firmware=_file(image, manifest.firmware) if manifest.firmware is not None else None,
         substitutions=tuple(f"{each.source}: {each.pinned} -> {each.used}" for each in manifest.substitutions),
     )
 

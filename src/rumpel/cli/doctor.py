@@ -105,14 +105,34 @@ def _qemu() -> Iterator[Finding]:
         )
         return
     yield Finding(name="QEMU", state="ok", says=says)
+    yield _own_qemu()
     from rumpel.machine.accelerator import choose_accelerator
+    from rumpel.machine.emulator import find_qemu
 
-    choice = choose_accelerator("auto", path)
+    try:
+        choice = choose_accelerator("auto", find_qemu(""))
+    except HostError as error:
+        yield Finding(name="accelerator", state="missing", says=error.message, way_out=error.hint)
+        return
     yield Finding(
         name="accelerator",
         state="ok" if choice.name != "tcg" else "note",
         says=f"{choice.name}. {choice.reason}".strip(),
     )
+
+
+def _own_qemu() -> Finding:
+    from rumpel.cli.qemu import shown_qemu
+
+    shown = shown_qemu()
+    name = "Rumpel's own QEMU"
+    if shown.state == "missing":
+        says = "not built; with it machines start sooner"
+        return Finding(name=name, state="note", says=says, way_out="Build it, in some minutes: rumpel qemu build")
+    if shown.state == "outdated":
+        says = f"{shown.version}, older than its sources or parts"
+        return Finding(name=name, state="note", says=says, way_out="Build it anew: rumpel qemu build")
+    return Finding(name=name, state="ok", says=f"{shown.version}, {shown.program}")
 
 
 def _space(name: str, folder: Path) -> Finding:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_NAMES = ("name", "ports", "memory", "cpus", "seed", "words")
+_NAMES = ("name", "ports", "memory", "cpus", "seed", "qemu", "words")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class MachineWords:
     memory: str = ""
     cpus: int | None = None
     seed: int | None = None
+    qemu: str = ""
     words: StartWords = field(default_factory=StartWords)
 
 
@@ -44,6 +45,10 @@ def machine_options(command: Callable[P, R]) -> Callable[..., R]:
     @click.option(
         "--seed", metavar="N", type=click.IntRange(0, (1 << 32) - 1), default=None,
         help="The same random numbers and clock at each start with the same N.",
+    )  # fmt: skip
+    @click.option(
+        "--qemu", metavar="WHICH", default="",
+        help="'own', 'system' or a program. [RUMPEL_QEMU, else 'own' where 'rumpel qemu build' has built it]",
     )  # fmt: skip
     @functools.wraps(command)
     def wrapper(*args: P.args, **words: P.kwargs) -> R:
@@ -66,6 +71,7 @@ def machine_start(composition: str, given: MachineWords, arguments: tuple[str, .
         memory=_mebibytes(given.memory),
         cpus=given.cpus or 0,
         seed=given.seed,
+        qemu=given.qemu,
     )
 
 

@@ -48,6 +48,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "This machine": {
         "setup": ("tools:setup", "Install what is missing, and nothing else"),
+        "qemu": ("qemu:qemu", "Say which QEMU runs the machines; build a small one that starts sooner"),
         "doctor": ("doctor:doctor", "Say what this machine has and lacks"),
         "test": ("tools:test", "Run the tests, real boots included"),
         "scons": ("tools:scons", "Run SCons in Rumpel's environment"),

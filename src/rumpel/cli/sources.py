@@ -191,14 +191,13 @@ def _write(path: Path, fresh: Lock) -> None:
 
 
 def _declarations(project: Project) -> Iterator[tuple[Declaration, str]]:
-    """Every source that a component or kernel declares, and the part that does."""
+    """Every source that a component, a kernel or an emulator declares, and the part that does."""
     from rumpel.sources import Declaration
     from rumpel.sources.declaration import DEFAULT_RELEASE
 
-    for kind in ("component", "kernel"):
+    for kind, read in (("component", project.component), ("kernel", project.kernel), ("emulator", project.emulator)):
         for name in project.names(kind):
-            part = project.component(name) if kind == "component" else project.kernel(name)
-            for source in part.sources:
+            for source in read(name).sources:
                 yield (
                     Declaration(
                         name=source.name, kind=source.kind, package=source.package, follow=source.follow,

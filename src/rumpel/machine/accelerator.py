@@ -32,6 +32,8 @@ from rumpel.resolve.plan import Frozen
 
 Asked = Literal["auto", "tcg", "kvm"]
 
+KEPT_SCHEMA = 2
+_KEPT_RESULTS = 4
 _DEVICE = Path("/dev/kvm")
 _STRIDE = 1 << 14
 _BYTES = 1024
@@ -47,14 +49,20 @@ class Choice:
 
 
 class Kept(Frozen, frozen=True, kw_only=True):
-    """`accelerator.json`: a result and what it holds for."""
+    """A result and the QEMU that it was measured with."""
 
-    schema: int = 1
-    boot: str
-    kernel: str
     qemu: str
     name: AcceleratorName
     reason: str
+
+
+class KeptResults(Frozen, frozen=True, kw_only=True):
+    """`accelerator.json`: the latest results of this boot of this machine, the newest first."""
+
+    schema: int = KEPT_SCHEMA
+    boot: str
+    kernel: str
+    results: tuple[Kept, ...]
 
 
 def choose_accelerator(asked: Asked, qemu: str) -> Choice:
@@ -71,12 +79,13 @@ def choose_accelerator(asked: Asked, qemu: str) -> Choice:
         return Choice("kvm")
     if closed:
         return Choice("tcg", f"{closed[0].upper()}{closed[1:]}; using TCG.")
-    boot, kernel, stamp = _boot_id(), platform.release(), _stamp(qemu)
+    stamp = _stamp(qemu)
     kept = _kept()
-    if kept is not None and (kept.boot, kept.kernel, kept.qemu) == (boot, kernel, stamp):
-        return Choice(kept.name, kept.reason)
+    for result in kept:
+        if result.qemu == stamp:
+            return Choice(result.name, result.reason)
     choice = probe(qemu)
-    _keep(Kept(boot=boot, kernel=kernel, qemu=stamp, name=choice.name, reason=choice.reason))
+    _keep((Kept(qemu=stamp, name=choice.name, reason=choice.reason), *kept)[:_KEPT_RESULTS])
     return choice
 
 
@@ -201,18 +210,21 @@ def _stamp(qemu: str) -> str:
     return f"{Path(qemu).resolve()} {seen.st_size} {seen.st_mtime_ns}"
 
 
-def _kept() -> Kept | None:
+def _kept() -> tuple[Kept, ...]:
+    """What was measured since this machine was booted."""
     try:
-        return msgspec.json.decode(accelerator_file().read_bytes(), type=Kept)
+        kept = msgspec.json.decode(accelerator_file().read_bytes(), type=KeptResults)
     except (OSError, msgspec.MsgspecError):
-        return None
+        return ()
+    now = (KEPT_SCHEMA, _boot_id(), platform.release())
+    return kept.results if (kept.schema, kept.boot, kept.kernel) == now else ()
 
 
-def _keep(kept: Kept) -> None:
+def _keep(results: tuple[Kept, ...]) -> None:
     """A cache that cannot be written only costs the next start a second."""
     path = accelerator_file()
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".accelerator", delete=False) as fresh:
-            fresh.write(msgspec.json.encode(kept))
+            fresh.write(msgspec.json.encode(KeptResults(boot=_boot_id(), kernel=platform.release(), results=results)))
         Path(fresh.name).replace(path)

@@ -20,8 +20,6 @@ AcceleratorName = Literal["tcg", "kvm"]
 # Of a block node: keys and values as they are given to `-blockdev`.
 Options = list[tuple[str, str]]
 
-DEFAULT_QEMU = "qemu-system-x86_64"
-
 # 64 MiB holds what a generic Linux kernel, its init and a server translate to; QEMU's default is a quarter of the
 # host's memory up to 1 GiB, which a guest that translates much code (a JIT) would slowly make resident.
 TRANSLATION_BUFFER_MIB = 64
@@ -99,18 +97,19 @@ class Counted:
 class Launch:
     """What a command line depends on beside the plan.
 
-    `memory` in MiB and `cpus` of 0 leave the plan's. `settings` is the fw_cfg file, `volumes` the image file of each
-    of the plan's volumes, `ports` the host ports asked for by port name (0: QEMU chooses). With `scratch` the volumes'
-    images are only read, and the machine can be saved. `halted`: its CPUs wait for QMP `cont`; so do those of
-    a copy (`ram`), behind `migrate-incoming`. `debugger` is the path of a Unix socket: a GDB that connects to it drives
-    the machine, whose CPUs wait for it.
+    `firmware` is the image's own; empty: QEMU's. `memory` in MiB and `cpus` of 0 leave the plan's. `settings` is the
+    fw_cfg file, `volumes` the image file of each of the plan's volumes, `ports` the host ports asked for by port name
+    (0: QEMU chooses). With `scratch` the volumes' images are only read, and the machine can be saved. `halted`: its
+    CPUs wait for QMP `cont`; so do those of a copy (`ram`), behind `migrate-incoming`. `debugger` is the path of a Unix
+    socket: a GDB that connects to it drives the machine, whose CPUs wait for it.
     """
 
     kernel: str
     rootfs: str = ""
     disk: str = ""
+    firmware: str = ""
     settings: str = ""
-    qemu: str = DEFAULT_QEMU
+    qemu: str = "qemu-system-x86_64"
     accelerator: AcceleratorName = "tcg"
     memory: int = 0
     cpus: int = 0
@@ -140,8 +139,8 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
     words += ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
     memory = launch.memory or machine.memory
     words += ["-M", _joined(machine.qemu_machine, machine.qemu_options + _memory_option(launch, machine.qemu_machine))]
-    if machine.firmware:
-        words += ["-bios", machine.firmware]
+    if launch.firmware or machine.firmware:
+        words += ["-bios", launch.firmware or machine.firmware]
     words += ["-accel", f"tcg,tb-size={TRANSLATION_BUFFER_MIB}" if launch.accelerator == "tcg" else launch.accelerator]
     words += _counting(launch.counted)
     words += ["-cpu", CPU_MODELS[launch.accelerator]]

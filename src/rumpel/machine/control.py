@@ -6,19 +6,23 @@ that is too long or makes no sense is dropped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rumpel.errors import printable
 
 MAX_LINE = 256
+MAX_PORTS = 256
 
 
 @dataclass
 class Report:
     """What the guest has said so far. `status` is the program's exit status, `failure` why it could not be run,
-    `panic` why the kernel gave up, `renewed` that it took a clock and a seed of its own."""
+    `panic` why the kernel gave up, `renewed` that it took a clock and a seed of its own. `tells_ports`: it says on
+    which TCP ports the program listens, which are in `listening`."""
 
     started: bool = False
+    tells_ports: bool = False
+    listening: frozenset[int] = field(default_factory=frozenset)
     status: int | None = None
     failure: str = ""
     panic: str = ""
@@ -58,8 +62,12 @@ class ControlReader:
     def _take(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         match word:
-            case "start" if not rest:
+            case "start" if rest in ("", "listen"):
                 self.report.started = True
+                self.report.tells_ports = rest == "listen"
+            case "listen" if rest.isascii() and rest.isdigit() and 0 < int(rest) < 1 << 16:
+                if len(self.report.listening) < MAX_PORTS:
+                    self.report.listening |= {int(rest)}
             case "renewed" if not rest:
                 self.report.renewed = True
             case "exit" if rest.isascii() and rest.isdigit() and int(rest) <= 255:

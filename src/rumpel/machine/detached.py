@@ -100,10 +100,16 @@ def _settled(options: Options) -> Options:
 
 
 def _absolute(image: Image) -> Image:
-    rootfs = str(Path(image.rootfs).absolute()) if image.rootfs else ""
-    disk = str(Path(image.disk).absolute()) if image.disk else ""
-    project = str(Path(image.project or ".").absolute())
-    return Image(kernel=str(Path(image.kernel).absolute()), rootfs=rootfs, disk=disk, project=project)
+    def absolute(path: str) -> str:
+        return str(Path(path).absolute()) if path else ""
+
+    return Image(
+        kernel=absolute(image.kernel),
+        rootfs=absolute(image.rootfs),
+        disk=absolute(image.disk),
+        firmware=absolute(image.firmware),
+        project=absolute(image.project or "."),
+    )
 
 
 def _failure_of(error: RumpelError) -> Failure:

@@ -16,7 +16,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -28,12 +28,13 @@ from rumpel.errors import InstanceError, MachineError
 from rumpel.machine import failure, ready
 from rumpel.machine.accelerator import Asked, Choice, choose_accelerator
 from rumpel.machine.backlog import raise_backlog
-from rumpel.machine.command import DEFAULT_QEMU, ByHand, Inherited, Launch, Ram, pasteable, qemu_command
+from rumpel.machine.command import ByHand, Inherited, Launch, Ram, pasteable, qemu_command
 from rumpel.machine.console import Console, ConsoleTimeoutError, Found
+from rumpel.machine.emulator import find_qemu
 from rumpel.machine.monitor import Event, MonitorClosedError
 from rumpel.machine.ports import guest_took_connection, parse_forwards, refused_port
 from rumpel.machine.preparation import asked_accelerator, launch_of, place_of, prepare, unknown_port, write_settings
-from rumpel.machine.process import find_qemu, start_time_of
+from rumpel.machine.process import start_time_of
 from rumpel.machine.recording import begin_recording, finish_recording
 from rumpel.machine.registry import Claim, Record, Stopped, instance_directory, owner_socket
 from rumpel.machine.running import Running
@@ -52,12 +53,14 @@ _LOG_WRITTEN = 10.0  # seconds that QEMU gets to end a recording
 
 class Image(Frozen, frozen=True, kw_only=True):
     """The files of a built image, absolute paths. `rootfs` is the archive that the kernel starts with, `disk` the root
-    filesystem where that is on one; `project` is the root that a plan's relative paths start from."""
+    filesystem where that is on one; `firmware` the machine's, where it is not QEMU's own; `project` is the root that a
+    plan's relative paths start from."""
 
     kernel: str
     rootfs: str = ""
     disk: str = ""
     project: str = ""
+    firmware: str = ""
 
 
 def image_of(manifest: Manifest, directory: Path, project: Path) -> Image:
@@ -68,6 +71,7 @@ def image_of(manifest: Manifest, directory: Path, project: Path) -> Image:
         rootfs=str(where / (manifest.rootfs if manifest.initramfs is None else manifest.initramfs).path),
         disk="" if manifest.initramfs is None else str(where / manifest.rootfs.path),
         project=str(project.absolute()),
+        firmware="" if manifest.firmware is None else str(where / manifest.firmware.path),
     )
 
 
@@ -76,7 +80,8 @@ class Options(Frozen, frozen=True, kw_only=True):
 
     `name`: the instance's name (the composition's); `ports`: host port by port name (0: QEMU chooses); `memory` in
     MiB; `volumes`: a folder for the volumes' images instead of the one in the state folder; `ready_timeout` and
-    `stop_timeout` in seconds; `qemu`: QEMU's program. `directory`: a folder for the instance instead of the one in the
+    `stop_timeout` in seconds; `qemu`: QEMU's program, or `own`, `system`, `auto` (see
+    `rumpel.machine.emulator`). `directory`: a folder for the instance instead of the one in the
     state folder; nobody else finds it by its name. `scratch`: a folder; what the machine writes to volumes is kept
     there and not in their images, and its state can be saved. `layers`: by a volume's name the files that its contents
     are in, instead of an image of the instance's own: an image, and qcow2 files above it. `halted`: it waits for QMP
@@ -93,7 +98,7 @@ class Options(Frozen, frozen=True, kw_only=True):
     accelerator: Asked = "auto"
     ready_timeout: float = 0.0
     stop_timeout: float = 10.0
-    qemu: str = DEFAULT_QEMU
+    qemu: str = ""
     directory: str = ""
     scratch: str = ""
     layers: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -126,7 +131,7 @@ def print_command(plan: Plan, image: Image, options: Options) -> str:
     write_settings(settings, prepared.settings)
     place = place_of(plan, image, options)
     volumes = {volume.name: str(ensure_volume(volume, place)) for volume in plan.volumes}
-    qemu = find_qemu(options.qemu)
+    qemu = find_qemu(options.qemu, plan)
     choice = choose_accelerator(asked_accelerator(options), qemu)
     return pasteable(qemu_command(plan, launch_of(image, options, qemu, choice, settings, volumes), ByHand()))
 
@@ -150,7 +155,7 @@ def launch(plan: Plan, image: Image, options: Options, ram: Ram | None = None) -
     """
     prepared = prepare(plan, image, options)
     plan = prepared.plan
-    qemu = find_qemu(options.qemu)
+    qemu = find_qemu(options.qemu, plan)
     choice = choose_accelerator(asked_accelerator(options), qemu)
     with contextlib.ExitStack() as undo:
         claim = Claim(options.name or plan.composition, Path(options.directory) if options.directory else None)
@@ -437,6 +442,12 @@ class Instance:
         declared = self.plan.ready
         port = next(port for port in self.plan.ports if port.name == declared.port)
         number = self.ports[port.name]
+        if self._running.report.tells_ports and port.protocol == "tcp":
+            self._until(
+                lambda: port.port in self._running.report.listening,
+                deadline,
+                lambda: ready.not_listening(port, self._running.report.listening),
+            )
         if declared.kind == "http":
             ready.wait_for_http(number, declared.path or "/", deadline, self._pause)
         elif port.protocol == "tcp":
@@ -447,12 +458,12 @@ class Instance:
         usernet = self._running.monitor.execute("human-monitor-command", {"command-line": "info usernet"})
         return guest_took_connection(str(usernet), number)
 
-    def _until(self, reached: Any, deadline: float, otherwise: str) -> None:
+    def _until(self, reached: Callable[[], bool], deadline: float, otherwise: str | Callable[[], str]) -> None:
         while not reached():
             self._watch()
             remaining = deadline - time.monotonic()
             if remaining <= 0:
-                raise ready.ProbeTimeoutError(otherwise)
+                raise ready.ProbeTimeoutError(otherwise if isinstance(otherwise, str) else otherwise())
             self._running.pause(min(remaining, 0.25))
 
     def _pause(self, seconds: float) -> None:

@@ -74,7 +74,7 @@ def launch_of(
     return Launch(
         kernel=image.kernel, rootfs=image.rootfs, disk=image.disk, settings=str(settings), qemu=qemu,
         accelerator=choice.name, memory=options.memory, cpus=options.cpus, ports=dict(options.ports),
-        volumes=volumes, halted=options.halted, debugger=options.debugger,
+        firmware=image.firmware, volumes=volumes, halted=options.halted, debugger=options.debugger,
         counted=None if options.seed is None else Counted("seeded", options.seed),
     )  # fmt: skip
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import threading
@@ -34,17 +33,6 @@ class Usage:
 
     cpu: float = 0.0
     resident: int = 0
-
-
-def find_qemu(program: str) -> str:
-    """The full path of QEMU; raises HostError with the line to paste where there is none."""
-    path = shutil.which(program)
-    if path is None:
-        raise HostError(
-            f"QEMU is not installed: there is no program '{program}'.",
-            hint="Install it with: apt-get install qemu-system-x86",
-        )
-    return path
 
 
 class Process:

@@ -5,7 +5,7 @@ connect means nothing. The guest refused: the connection is reset at once. It ac
 table of connections (`info usernet`) says so. Its network is not up yet: the first packet is lost, and QEMU sends
 the next one only seconds later. So tries overlap: a new one begins while the older ones stay open, at growing
 distances, and the first good answer of any of them counts. A server that is slow to answer is so not pressed
-more and more.
+more and more. A guest that tells on its control channel when the program listens is not asked before.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+
+from rumpel.resolve.plan import Port
 
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
@@ -77,6 +79,12 @@ def _http_verdict(attempt: _Try, ended: bool) -> int | str:
     if found or (ended and attempt.received):
         return "the last answer was not HTTP"
     return "connections were closed without an answer" if ended else "a connection was open, but no answer came"
+
+
+def not_listening(port: Port, listening: Collection[int]) -> str:
+    """What was seen of a guest that tells on which TCP ports its program listens, and never told this one."""
+    others = f", only on {', '.join(map(str, sorted(listening)))}" if listening else ""
+    return f"the program does not listen on port {port.port} ('{port.name}'){others}"
 
 
 class _Prober:

@@ -92,7 +92,7 @@ def begin_recording(folder: Path, plan: Plan, how: Launch, seed: int | None, set
     image.mkdir(parents=True)
     folder.chmod(0o700)
     _link(Path(how.kernel), image / "kernel")
-    for name in filter(None, (how.rootfs, how.disk)):
+    for name in filter(None, (how.rootfs, how.disk, how.firmware)):
         _link(Path(name), image / Path(name).name)
     for file in sorted((Path(how.kernel).parent / "debug").glob("*")):
         (image / "debug").mkdir(exist_ok=True)
@@ -169,6 +169,7 @@ def replay_launch(recorded: Recorded, qemu: str) -> Launch:
     volumes = {volume.name: str(folder / "volumes" / f"{volume.name}.ext4") for volume in recording.plan.volumes}
     return Launch(
         kernel=recorded.image("kernel"), rootfs=recorded.image(recording.rootfs), disk=recorded.image(recording.disk),
+        firmware=recorded.image("firmware") if recording.plan.machine.firmware_sources else "",
         settings=str(folder / _SETTINGS), qemu=qemu, memory=recording.memory, cpus=recording.cpus, volumes=volumes,
         counted=Counted("replay", recording.seed, str(folder / _LOG)),
     )  # fmt: skip

@@ -14,20 +14,21 @@ from pathlib import Path
 
 from rumpel.errors import MachineError, UsageError
 from rumpel.machine.accelerator import Choice
-from rumpel.machine.command import DEFAULT_QEMU
+from rumpel.machine.emulator import candidates
 from rumpel.machine.instance import Instance, Options
-from rumpel.machine.process import find_qemu
-from rumpel.machine.recording import Recorded, replay_launch
+from rumpel.machine.recording import Recorded, qemu_version, replay_launch
 from rumpel.machine.registry import Claim
 from rumpel.machine.snapshots import make_scratch
 
 _STEP = 0.25  # seconds between two looks
 
 
-def launch_replay(recorded: Recorded, work: Path, debugger: str = "", qemu: str = DEFAULT_QEMU) -> Instance:
+def launch_replay(recorded: Recorded, work: Path, debugger: str = "", qemu: str = "") -> Instance:
     """Start the replay; what it writes goes into the folder `work`, nothing into the recording. `debugger` is the path
-    of a socket for a GDB, for which it waits. Raises what `replay_launch` raises, and MachineError."""
-    program = find_qemu(qemu)
+    of a socket for a GDB, for which it waits. Of several QEMUs the one that recorded it is taken. Raises what
+    `replay_launch` raises, and MachineError."""
+    found = candidates(qemu)
+    program = next((each for each in found if qemu_version(each) == recorded.recording.qemu), found[0])
     how = replay_launch(recorded, program)
     plan = recorded.recording.plan
     written = {volume.name: Path(how.volumes[volume.name]) for volume in plan.volumes if not volume.read_only}

@@ -80,7 +80,7 @@ def _has_io_uring(qemu: str) -> bool:
         return False
     os.close(descriptor)
     with Path(qemu).open("rb") as program, mmap.mmap(program.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"liburing.so") >= 0
+        return content.find(b"\0io_uring\0") >= 0  # the name of the way, among its options
 
 
 def empty_qcow2(size: int, cluster_bits: int) -> bytes:

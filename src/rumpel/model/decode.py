@@ -15,6 +15,7 @@ from rumpel.model.parts import (
     CSpec,
     DeviceSpec,
     Driver,
+    Emulator,
     FileSpec,
     HostPort,
     Kernel,
@@ -75,6 +76,7 @@ def driver(root: Mapping, origin: Origin) -> Driver:
             backend=cast(Any, _text(device, "backend")),
             models=_pairs(device, "models"),
             properties=_pairs(device, "properties"),
+            kconfig=_texts(device, "kconfig"),
         )
         if isinstance(device, Mapping)
         else None,
@@ -99,9 +101,23 @@ def machine(root: Mapping, origin: Origin) -> Machine:
                 kernel=entry.key,
                 options=_pairs(_mapping(entry), "options"),
                 firmware=_text(_mapping(entry), "firmware"),
+                firmware_sources=_texts(_mapping(entry), "firmware_sources"),
             )
             for entry in _entries(qemu, "kernels")
         ),
+        kconfig=_texts(qemu, "kconfig"),
+    )
+
+
+def emulator(root: Mapping, origin: Origin) -> Emulator:
+    """`emulator.yaml`, checked, as its type."""
+    return Emulator(
+        name=_text(root, "name"),
+        summary=_text(root, "summary"),
+        origin=origin,
+        target=cast(Any, _text(root, "target")),
+        sources=_sources(root, origin),
+        kconfig=_texts(root, "kconfig"),
     )
 
 

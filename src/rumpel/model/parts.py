@@ -180,6 +180,7 @@ class DeviceSpec:
     backend: Literal["none", "net-user", "volume", "rng"]
     models: tuple[tuple[str, str], ...]
     properties: tuple[tuple[str, str], ...] = ()
+    kconfig: tuple[str, ...] = ()  # QEMU's symbols
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,7 @@ class KernelMachine:
     kernel: str
     options: tuple[tuple[str, str], ...] = ()
     firmware: str = ""
+    firmware_sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,19 @@ class Machine:
     qemu_options: tuple[tuple[str, str], ...] = ()
     firmware: str = ""
     kernels: tuple[KernelMachine, ...] = ()
+    kconfig: tuple[str, ...] = ()  # QEMU's symbols
+
+
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """`hal/emulators/NAME/emulator.yaml`."""
+
+    name: str
+    summary: str
+    origin: Origin
+    target: Literal["x86_64-softmmu"]
+    sources: tuple[SourceSpec, ...]
+    kconfig: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

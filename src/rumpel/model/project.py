@@ -17,7 +17,17 @@ from rumpel.model.extends import merged
 from rumpel.model.lock import SOURCE_KINDS
 from rumpel.model.names import quoted, suggestion
 from rumpel.model.package_lock import read_package_lock
-from rumpel.model.parts import READY_KINDS, Component, Composition, Driver, Kernel, Machine, Origin, SourceSpec
+from rumpel.model.parts import (
+    READY_KINDS,
+    Component,
+    Composition,
+    Driver,
+    Emulator,
+    Kernel,
+    Machine,
+    Origin,
+    SourceSpec,
+)
 from rumpel.model.variables import substitute, variable_names
 
 _FOLDERS = {
@@ -25,10 +35,11 @@ _FOLDERS = {
     "component": "components",
     "driver": "hal/drivers",
     "machine": "hal/machines",
+    "emulator": "hal/emulators",
     "kernel": "kernels",
 }
 
-PartT = TypeVar("PartT", Component, Driver, Machine, Kernel)
+PartT = TypeVar("PartT", Component, Driver, Emulator, Machine, Kernel)
 
 
 class Project:
@@ -46,7 +57,8 @@ class Project:
         self._listed: dict[str, dict[str, Path]] = {}
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """The names of all parts of `kind` ("composition", "component", "driver", "machine", "kernel"), sorted."""
+        """The names of all parts of `kind` ("composition", "component", "driver", "emulator", "machine", "kernel"),
+        sorted."""
         return tuple(self._found(kind))
 
     def has(self, kind: str, name: str) -> bool:
@@ -64,6 +76,10 @@ class Project:
     def machine(self, name: str, at: Location | None = None) -> Machine:
         """The machine called `name`; `at` is where it is named."""
         return self._part("machine", name, at, decode.machine)
+
+    def emulator(self, name: str, at: Location | None = None) -> Emulator:
+        """The emulator called `name`; `at` is where it is named."""
+        return self._part("emulator", name, at, decode.emulator)
 
     def kernel(self, name: str, at: Location | None = None) -> Kernel:
         """The kernel called `name`; `at` is where it is named."""
@@ -83,11 +99,12 @@ class Project:
         return decode.composition(replaced, tuple(self._origin("composition", each) for each in names))
 
     def sources(self) -> tuple[SourceSpec, ...]:
-        """Every source that a component or a kernel of the project names, by name. Raises ModelError where two
-        parts mean different things by one name."""
+        """Every source that a component, a kernel or an emulator of the project names, by name. Raises ModelError where
+        two parts mean different things by one name."""
         found: dict[str, SourceSpec] = {}
         problems = []
-        parts: list[Component | Kernel] = [self.kernel(name) for name in self.names("kernel")]
+        parts: list[Component | Kernel | Emulator] = [self.kernel(name) for name in self.names("kernel")]
+        parts += [self.emulator(name) for name in self.names("emulator")]
         parts += [self.component(name) for name in self.names("component")]
         for spec in (spec for part in parts for spec in part.sources):
             first = found.setdefault(spec.name, spec)
@@ -206,6 +223,12 @@ class Project:
                 yield "file", named
         if kind == "kernel":
             yield from (("file", node) for node in _scalars(tree, "files"))
+        if kind == "machine":
+            qemu = tree.get("qemu")
+            kernels = qemu.get("kernels") if isinstance(qemu, Tree) else None
+            for entry in kernels.entries.values() if isinstance(kernels, Tree) else ():
+                if isinstance(entry.value, Tree):
+                    yield from (("file", node) for node in _scalars(entry.value, "firmware_sources"))
         if kind == "driver":
             kernels = tree.get("kernels")
             for name, entry in kernels.entries.items() if isinstance(kernels, Tree) else ():

@@ -17,6 +17,7 @@ _FILES = {
     "driver": "hal/drivers/NAME/driver.yaml",
     "machine": "hal/machines/NAME/machine.yaml",
     "kernel": "kernels/NAME/kernel.yaml",
+    "emulator": "hal/emulators/NAME/emulator.yaml",
 }
 
 _INTRODUCTION = """\

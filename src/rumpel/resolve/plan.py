@@ -202,12 +202,16 @@ class Kernel(Frozen, frozen=True):
 
 
 class Machine(Frozen, frozen=True):
-    """The machine: QEMU's -M value as name and options, the firmware file, memory in MiB, number of CPUs."""
+    """The machine: QEMU's -M value as name and options, the firmware file, memory in MiB, number of CPUs.
+
+    `firmware_sources`: it is built of these, relative to the project root, and part of the image.
+    """
 
     name: str
     qemu_machine: str
     qemu_options: tuple[tuple[str, str], ...] = ()
     firmware: str = ""
+    firmware_sources: tuple[str, ...] = ()
     memory: int = 128
     cpus: int = 1
 

@@ -178,6 +178,9 @@ class _Resolution:
             qemu_machine=machine.qemu_machine,
             qemu_options=tuple(options.items()),
             firmware=(own.firmware if own is not None else "") or machine.firmware,
+            firmware_sources=tuple(
+                f"{machine.origin.directory}/{name}" for name in (own.firmware_sources if own is not None else ())
+            ),
             memory=self._memory(),
             cpus=self.composition.cpus if cpus is None else cpus,
         )

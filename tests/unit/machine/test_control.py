@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rumpel.errors import Evidence, MachineError
-from rumpel.machine.control import MAX_LINE, ControlReader, Report
+from rumpel.machine.control import MAX_LINE, MAX_PORTS, ControlReader, Report
 
 
 def report_of(data: bytes) -> Report:
@@ -21,6 +21,13 @@ def report_of(data: bytes) -> Report:
     [
         (b"start\n", Report(started=True)),
         (b"start\r\nexit 255\r\n", Report(started=True, status=255)),
+        (b"start listen\n", Report(started=True, tells_ports=True)),
+        (
+            b"start listen\nlisten 80\nlisten 65535\nlisten 80\n",
+            Report(started=True, tells_ports=True, listening=frozenset({80, 65535})),
+        ),
+        (b"listen 0\nlisten 65536\nlisten -1\nlisten\nlisten 8o\n", Report()),
+        (b"start now\n", Report()),
         (b"fail no such file\n", Report(failure="no such file")),
         (b"fail\n", Report(failure="the guest did not say why")),
         (b"panic page fault\n", Report(panic="page fault")),
@@ -43,6 +50,11 @@ def test_line_that_is_too_long_is_dropped_as_a_whole() -> None:
     assert report_of(b"x" * (MAX_LINE + 1) + b"\nexit 1\n").status == 1
     assert report_of(b"fail " + b"y" * 1000 + b"exit 1\n") == Report()
     assert report_of(b"fail " + b"y" * (MAX_LINE - 5) + b"\n").failure == "y" * (MAX_LINE - 5)
+
+
+def test_endless_list_of_ports_takes_no_memory() -> None:
+    said = "".join(f"listen {port}\n" for port in range(1, 60_000)).encode()
+    assert report_of(said).listening == frozenset(range(1, MAX_PORTS + 1))
 
 
 def test_endless_line_takes_no_memory() -> None:

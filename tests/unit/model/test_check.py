@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rumpel.model.check import ANNOTATIONS, KEYWORDS, check, load_schema, schema_folder
 from rumpel.model.document import parse_document
 
-KINDS = ("composition", "component", "driver", "machine", "kernel")
+KINDS = ("composition", "component", "driver", "machine", "kernel", "emulator")
 ROOT = Path(__file__).parents[3]
 PATTERNS = {
     "composition": "compositions/*.yaml",
@@ -24,6 +24,7 @@ PATTERNS = {
     "driver": "hal/drivers/*/driver.yaml",
     "machine": "hal/machines/*/machine.yaml",
     "kernel": "kernels/*/kernel.yaml",
+    "emulator": "hal/emulators/*/emulator.yaml",
 }
 RICH = {
     "composition": {
@@ -99,6 +100,14 @@ RICH = {
         "sources": {"image": {"deb": "linux-image"}},
         "init": True,
         "command_line": {"common": ["quiet"], "pc": ["reboot=t"]},
+    },
+    "emulator": {
+        "schema": 1,
+        "name": "qemu",
+        "summary": "x",
+        "target": "x86_64-softmmu",
+        "sources": {"qemu": {"deb-src": "qemu"}},
+        "kconfig": ["ISA_DEBUG"],
     },
 }
 REPLACEMENTS: list[Any] = [None, True, False, 0, 1, 2, 70000, 1.5, 2.0, "", "x", "64M", "Ünicode", "/..", [], {}]

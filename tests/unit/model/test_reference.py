@@ -15,7 +15,7 @@ def test_the_page_in_docs_is_written_from_the_schemas() -> None:
 
 def test_every_top_level_key_has_its_row() -> None:
     text = reference()
-    for kind in ("composition", "component", "driver", "machine", "kernel"):
+    for kind in ("composition", "component", "driver", "machine", "kernel", "emulator"):
         section = text.partition(f"## {kind.capitalize()}:")[2].partition("\n## ")[0]
         for key in load_schema(kind)["properties"]:
             assert f"\n| `{key}` |" in section

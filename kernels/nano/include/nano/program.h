@@ -21,6 +21,9 @@ enum program_failure {
     FAIL_DEVICE,                   /* a device is gone, or cannot be believed, while the program ran */
 };
 
+/* The control channel's line before the program runs; a part that tells more of it later says so here. */
+extern const char *program_start_line;
+
 /* Loads the program that the settings name and starts its first thread. Ends the machine with `fail` where it cannot. */
 void program_start(void);
 /* Ends the program and the machine: `exit STATUS` on the control channel. */

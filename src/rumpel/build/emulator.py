@@ -1,0 +1,218 @@
+"""Building an emulator: QEMU from Debian's source, with the machines and devices of the parts here and no others.
+
+    built = build_emulator(plan, workspace)
+
+Debian's QEMU has all machines and devices there are, in a program with fifty shared libraries: to load these is half
+of what its start costs. This one is linked statically, and starts in less than half of the time. Its firmware is
+Debian's (the package qemu-system-data). Sources: QEMU's `docs/devel/kconfig.rst`, `docs/devel/build-system.rst`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+
+from filelock import FileLock
+
+from rumpel.build.emulators import Built, built_emulator, folder_of, write_built
+from rumpel.build.step import (
+    FIXED_ENVIRONMENT,
+    TOOL_PATH,
+    ToolError,
+    Workspace,
+    last_lines,
+)
+from rumpel.build.toolchain import CC, STRIP
+from rumpel.errors import BuildError, HostError
+from rumpel.resolve.emulator import EmulatorPlan
+
+PROGRAM = "qemu-system-x86_64"
+FORMAT = 1  # counts changes of how it is built
+_TOOLS = {"meson": "meson", "ninja": "ninja-build", "pkg-config": "pkgconf", "setpriv": "util-linux", CC: "gcc"}
+_DEVICES_FILE = "rumpel"
+_PROGRESS = re.compile(r"^\[(\d+)/(\d+)\] ")
+_SHOWN_LINES = 60
+_FIRMWARE = "/usr/share/qemu:/usr/share/seabios"  # of Debian's packages qemu-system-data and seabios
+
+# The prefix is none of a real machine: QEMU takes what lies below it for relative to its own program.
+_CONFIGURE = (
+    "--prefix=/rumpel", f"--firmwarepath={_FIRMWARE}", f"--cc={CC}",
+    "--without-default-features", "--without-default-devices",
+    "--enable-tcg", "--enable-kvm", "--enable-slirp", "--enable-fdt=system", "--enable-zstd",
+    "--enable-seccomp", "--enable-linux-io-uring",
+    "--disable-docs", "--disable-tools", "--disable-guest-agent", "--disable-install-blobs",
+    "--static", "--enable-pie", "--disable-debug-info", "--disable-werror",
+)  # fmt: skip
+
+
+def plan_digest(plan: EmulatorPlan) -> str:
+    """What a built emulator is known by: its plan, and how it is built."""
+    return hashlib.sha256(f"{FORMAT} {' '.join(_CONFIGURE)} {plan.digest}".encode()).hexdigest()
+
+
+def build_emulator(plan: EmulatorPlan, workspace: Workspace) -> Built:
+    """Build it where that was not done yet, and take it into use. Raises BuildError, HostError.
+
+    Safe with two at once, and with machines that run the one before.
+    """
+    folder = folder_of(plan.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = plan_digest(plan)
+    with FileLock(folder / ".lock"):
+        built = built_emulator(plan.name)
+        if built is not None and built.plan == digest:
+            return built
+        for left in folder.glob(".building.*"):  # by a build that was killed: the lock is ours
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=".building.", dir=folder) as name:
+            work = Path(name)
+            program = _build(plan, workspace, work)
+            place = folder / digest[:32]
+            place.mkdir(exist_ok=True)
+            program.replace(place / PROGRAM)
+        built = _describe(place / PROGRAM, digest, folder)
+        write_built(built, plan.name)
+        for other in folder.iterdir():  # a program that still runs keeps its file
+            if other.is_dir() and other != place:
+                shutil.rmtree(other, ignore_errors=True)
+    return built
+
+
+def _build(plan: EmulatorPlan, workspace: Workspace, work: Path) -> Path:
+    tree = workspace.unpack(plan.source("qemu"))
+    network = _build_network(workspace.unpack(plan.source("libslirp")), workspace, work)
+    devices = work / f"{_DEVICES_FILE}.mak"
+    devices.write_text("".join(f"CONFIG_{symbol}=y\n" for symbol in plan.symbols), "ascii")
+    # QEMU looks for the file in its own tree, which is not written to: a path that leads out of it.
+    chosen = os.path.relpath(devices.with_suffix(""), tree / "configs/devices" / plan.target)
+    output = work / "build"
+    output.mkdir()
+    # What __FILE__ says must not depend on where the sources are unpacked.
+    relative = os.path.relpath(tree, output)
+    flags = f"-ffile-prefix-map={relative}=. -ffile-prefix-map={tree}=."
+    configure = [str(tree / "configure"), f"--target-list={plan.target}", f"--extra-cflags={flags}", *_CONFIGURE]
+    configure.append(f"--with-devices-{plan.target.removesuffix('-softmmu')}={chosen}")
+    configure.append(f"--with-pkgversion=rumpel, Debian {plan.source('qemu').version}")
+    try:
+        workspace.show_progress("EMULATOR configuring:", 0, 1)
+        workspace.run(configure, cwd=output, extra=_environment(network))
+    except ToolError as failure:
+        raise BuildError(
+            f"The emulator '{plan.name}' cannot be configured.",
+            hint="The libraries that it needs are the packages of 'requirements/debian-emulator.txt', the symbols the "
+            "'kconfig' of machines and drivers.",
+            output=last_lines(failure.output),
+        ) from failure
+    _check_symbols(plan, output / f"{plan.target}-config-devices.mak")
+    try:
+        _ninja(workspace, output, PROGRAM)
+    except ToolError as failure:
+        raise BuildError(f"The emulator '{plan.name}' does not compile.", output=failure.output) from failure
+    workspace.run([STRIP, "--strip-all", str(output / PROGRAM)], cwd=output)
+    return output / PROGRAM
+
+
+def _build_network(tree: Path, workspace: Workspace, work: Path) -> Path:
+    """libslirp as a static library; the folder of its pkg-config file."""
+    prefix, output = work / "network", work / "libslirp"
+    setup = ["meson", "setup", str(output), str(tree), "--default-library=static", "--buildtype=release"]
+    setup += [f"--prefix={prefix}", "--libdir=lib"]
+    try:
+        flags = f"-ffile-prefix-map={os.path.relpath(tree, output)}=. -ffile-prefix-map={tree}=."
+        workspace.run(setup, cwd=work, extra={**_environment(), "CFLAGS": flags, "CC": CC})
+        workspace.run(["ninja", "-C", str(output), "install"], cwd=work, extra=_environment())
+    except ToolError as failure:
+        raise BuildError(
+            "The user network 'libslirp' of the emulator does not compile.", output=last_lines(failure.output)
+        ) from failure
+    return prefix / "lib/pkgconfig"
+
+
+def _environment(packages: Path | None = None) -> Mapping[str, str]:
+    found = {"PYTHONDONTWRITEBYTECODE": "1"}  # the tree is shared, and not written to
+    return found if packages is None else {**found, "PKG_CONFIG_PATH": str(packages)}
+
+
+def _check_symbols(plan: EmulatorPlan, written: Path) -> None:
+    """Raises BuildError where Kconfig left out a symbol that a part names."""
+    there = set(re.findall(r"^CONFIG_(\w+)=y$", written.read_text("ascii"), re.MULTILINE))
+    missing = [symbol for symbol in plan.symbols if symbol not in there]
+    if missing:
+        raise BuildError(
+            f"QEMU's Kconfig left out {', '.join(map(repr, missing))}, which parts name under 'kconfig'.",
+            hint="Correct the symbol, or name what it depends on as well.",
+        )
+
+
+def _ninja(workspace: Workspace, folder: Path, target: str) -> None:
+    """Run ninja, its progress counted. It ends with this process, whatever ends this one. Raises ToolError."""
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "TERM",
+        "ninja",
+        f"-j{len(os.sched_getaffinity(0))}",
+        "-C",
+        str(folder),
+        target,
+    ]
+    workspace.show_command(command)
+    lines: deque[str] = deque(maxlen=_SHOWN_LINES)
+    with subprocess.Popen(
+        command, env={"PATH": TOOL_PATH, **FIXED_ENVIRONMENT, **_environment()}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                found = _PROGRESS.match(line)
+                if found is None:
+                    lines.append(line.rstrip("\n"))
+                else:
+                    workspace.show_progress("EMULATOR objects:", int(found[1]), int(found[2]))
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode != 0:
+        raise ToolError(command, process.returncode, "\n".join(lines))
+
+
+def _describe(program: Path, digest: str, folder: Path) -> Built:
+    """Ask the new program what it can do. Raises BuildError where it does not run."""
+
+    def ask(*words: str) -> str:
+        done = subprocess.run([program, *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise BuildError(f"The emulator was built, but '{program} {' '.join(words)}' fails.", output=done.stderr)
+        return done.stdout
+
+    data = program.read_bytes()
+    return Built(
+        program=program.relative_to(folder).as_posix(),
+        plan=digest,
+        version=ask("--version").splitlines()[0].removeprefix("QEMU emulator version "),
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        machines=_machines(ask("-M", "help")),
+        devices=tuple(sorted(re.findall(r'^name "([^"]+)"', ask("-device", "help"), re.MULTILINE))),
+    )
+
+
+def _machines(listing: str) -> tuple[str, ...]:
+    """`-M help`: a name and what it is on each line; `q35` is told as the alias of the newest."""
+    names = {line.split()[0] for line in listing.splitlines()[1:] if line.strip()}
+    return tuple(sorted(names))
+
+
+def require_tools() -> None:
+    """Raises HostError where a program is missing that the emulator is built with."""
+    for tool, package in _TOOLS.items():
+        if not any((Path(folder) / tool).exists() for folder in TOOL_PATH.split(":")):
+            raise HostError(f"The program '{tool}' is missing.", hint=f"Install it: apt-get install {package}")
