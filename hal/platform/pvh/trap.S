@@ -57,7 +57,15 @@ trap_vectors:
 trap_common:
         push_registers
         cld
-        cmpb $0, pvh_has_smap(%rip)
+        /*
+         * A trap from ring 3 leaves SS empty (Intel SDM, volume 3, 6.14.2), SYSCALL fills it. The kernel has one SS: a
+         * translating emulator keeps the same code once for each.
+         */
+        testb $3, 18 * 8(%rsp)
+        jz 1f
+        mov $0x10, %eax
+        mov %eax, %ss
+1:      cmpb $0, pvh_has_smap(%rip)
         je 1f
         clac
 1:      mov %rsp, %rdi

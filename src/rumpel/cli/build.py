@@ -28,8 +28,8 @@ class BuiltFile(Frozen, frozen=True):
 
 class BuiltImage(Frozen, frozen=True):
     """One image, as `build --json` prints it. `initramfs`: what the kernel starts with, where the root filesystem is a
-    disk; `firmware`: the machine's, where it is not QEMU's own; else null. `substitutions`: sources whose pinned version
-    was gone."""
+    disk; `firmware`: the machine's, where it is not QEMU's own; else null. `substitutions`: sources whose pinned
+    version was gone."""
 
     composition: str
     directory: str
