@@ -31,6 +31,7 @@ from rumpel.build.step import (
 )
 from rumpel.build.toolchain import CC, STRIP
 from rumpel.errors import BuildError, HostError
+from rumpel.model.names import suggestion
 from rumpel.resolve.emulator import EmulatorPlan
 
 PROGRAM = "qemu-system-x86_64"
@@ -71,12 +72,12 @@ def build_emulator(plan: EmulatorPlan, workspace: Workspace) -> Built:
             return built
         for left in folder.glob(".building.*"):  # by a build that was killed: the lock is ours
             shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=".building.", dir=folder) as name:
-            work = Path(name)
-            program = _build(plan, workspace, work)
-            place = folder / digest[:32]
-            place.mkdir(exist_ok=True)
-            program.replace(place / PROGRAM)
+        place = folder / digest[:32]
+        if not (place / PROGRAM).is_file():  # it may be there and out of use
+            with tempfile.TemporaryDirectory(prefix=".building.", dir=folder) as name:
+                program = _build(plan, workspace, Path(name))
+                place.mkdir(exist_ok=True)
+                program.replace(place / PROGRAM)
         built = _describe(place / PROGRAM, digest, folder)
         write_built(built, plan.name)
         for other in folder.iterdir():  # a program that still runs keeps its file
@@ -87,6 +88,7 @@ def build_emulator(plan: EmulatorPlan, workspace: Workspace) -> Built:
 
 def _build(plan: EmulatorPlan, workspace: Workspace, work: Path) -> Path:
     tree = workspace.unpack(plan.source("qemu"))
+    _check_known(plan, tree)
     network = _build_network(workspace.unpack(plan.source("libslirp")), workspace, work)
     devices = work / f"{_DEVICES_FILE}.mak"
     devices.write_text("".join(f"CONFIG_{symbol}=y\n" for symbol in plan.symbols), "ascii")
@@ -138,6 +140,20 @@ def _build_network(tree: Path, workspace: Workspace, work: Path) -> Path:
 def _environment(packages: Path | None = None) -> Mapping[str, str]:
     found = {"PYTHONDONTWRITEBYTECODE": "1"}  # the tree is shared, and not written to
     return found if packages is None else {**found, "PKG_CONFIG_PATH": str(packages)}
+
+
+def _check_known(plan: EmulatorPlan, tree: Path) -> None:
+    """Raises BuildError for a symbol that QEMU does not have: it would be taken as it stands."""
+    files = (tree / name for name in ("Kconfig", "Kconfig.host"))
+    found = [path for folder in ("hw", "accel", "backends", "target") for path in (tree / folder).rglob("Kconfig*")]
+    text = "\n".join(path.read_text("utf-8", "replace") for path in (*files, *found) if path.is_file())
+    known = set(re.findall(r"^config\s+(\w+)", text, re.MULTILINE))
+    unknown = [symbol for symbol in plan.symbols if symbol not in known]
+    if unknown:
+        raise BuildError(
+            f"QEMU has no Kconfig symbol {', '.join(map(repr, unknown))}, which a part names under 'kconfig'.",
+            hint=suggestion(unknown[0], sorted(known), "Its symbols") if len(unknown) == 1 else "Correct the names.",
+        )
 
 
 def _check_symbols(plan: EmulatorPlan, written: Path) -> None:
