@@ -98,8 +98,8 @@ def main() -> None:
         depends = target.with_suffix(".d")
         if stale(target, depends):
             warnings = [] if own else ["-w"]
-            core = source.is_relative_to(NANO / "src") or source.is_relative_to(HAL / "platform")
-            speed = [] if core and source.name != "jit.c" else SPEED_FLAGS
+            small = source.is_relative_to(NANO / "src") or source.is_relative_to(HAL / "platform")
+            speed = [] if small else SPEED_FLAGS
             run(
                 [
                     "gcc",

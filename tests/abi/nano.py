@@ -9,9 +9,17 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = 4096
 DRIVERS = ("uart16550", "virtio", "virtio-mmio", "virtio-rng")
+
+
+def call_groups() -> tuple[str, ...]:
+    """The optional groups of system calls that need no device."""
+    kernel = yaml.safe_load((ROOT / "kernels/nano/kernel.yaml").read_text())
+    return tuple(name for name, part in kernel["optional"].items() if name in kernel["calls"] and "needs" not in part)
 
 
 class Status(enum.IntEnum):
@@ -49,10 +57,14 @@ class End:
         return int(words[1]) if words[:1] == ["exit"] else None
 
 
-def build_kernel(output: Path, drivers: tuple[str, ...] = DRIVERS, groups: tuple[str, ...] = ()) -> Path:
-    """A kernel with the given drivers and optional parts."""
+def build_kernel(
+    output: Path, drivers: tuple[str, ...] = DRIVERS, groups: tuple[str, ...] = (), calls: tuple[str, ...] | None = None
+) -> Path:
+    """A kernel with the given drivers and optional parts. `calls`: the groups of system calls; None: all of them."""
     options = [word for driver in drivers for word in ("--driver", driver)]
-    options += [word for group in groups for word in ("--group", group)]
+    options += [
+        word for group in (*groups, *(call_groups() if calls is None else calls)) for word in ("--group", group)
+    ]
     subprocess.run([sys.executable, ROOT / "kernels/nano/build.py", output, *options], check=True, capture_output=True)
     return output
 

@@ -1,4 +1,4 @@
-"""nano's own sources as an ordinary Linux program: every part and the drivers for virtio, under sanitizers.
+"""nano's own sources as an ordinary Linux program: every part but `jit` and the drivers for virtio, under sanitizers.
 
 One compilation serves all tests of a run that use the same compiler, also those of another worker.
 """
@@ -68,8 +68,9 @@ class HostKernel:
 def _sources(lwip: Path) -> list[tuple[Path, list[str]]]:
     """Every C file, with the flags of its own."""
     kernel = yaml.safe_load((NANO / "kernel.yaml").read_text())
-    net = kernel["optional"]["net"]
-    names = [*kernel["files"], *net["sources"], *kernel["optional"]["root-disk"]["sources"]]
+    optional = kernel["optional"]
+    net = optional["net"]
+    names = [*kernel["files"], *(name for part in optional if part != "jit" for name in optional[part]["sources"])]
     ours = [NANO / name for name in names if name not in REPLACED and name.endswith(".c")]
     ours += [ROOT / "hal/drivers" / name for name in DRIVERS]
     ours += [ROOT / "hal/platform/common/driver.c", ROOT / "hal/platform/common/format.c", *sorted(HOST.glob("*.c"))]

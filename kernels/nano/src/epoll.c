@@ -1,5 +1,5 @@
 /*
- * epoll: group `event`. An item waits in its file's wait queue; when woken it goes to its epoll's ready list, which
+ * epoll: group `epoll`. An item waits in its file's wait queue; when woken it goes to its epoll's ready list, which
  * epoll_wait() checks against the file's real readiness.
  */
 #include "hal/clock.h"
@@ -102,11 +102,11 @@ static int64_t create(unsigned flags) {
 static int64_t sys_epoll_create(const uint64_t *a) {
     return (int)a[0] <= 0 ? -EINVAL : create(0);
 }
-SYSCALL(213, epoll_create, sys_epoll_create, event);
+SYSCALL(213, epoll_create, sys_epoll_create, epoll);
 static int64_t sys_epoll_create1(const uint64_t *a) {
     return a[0] & ~(uint64_t)O_CLOEXEC ? -EINVAL : create((unsigned)a[0]);
 }
-SYSCALL(291, epoll_create1, sys_epoll_create1, event);
+SYSCALL(291, epoll_create1, sys_epoll_create1, epoll);
 
 /* By the file's queue: few wait for one file, many files may be in one epoll. */
 static struct item *find(const struct epoll *epoll, struct file *file, int fd) {
@@ -200,7 +200,7 @@ static int64_t sys_epoll_ctl(const uint64_t *a) {
         file_put(epoll);
     return status;
 }
-SYSCALL(233, epoll_ctl, sys_epoll_ctl, event);
+SYSCALL(233, epoll_ctl, sys_epoll_ctl, epoll);
 
 static bool epoll_ready(void *context) {
     return epoll_poll(context) != 0;
@@ -274,12 +274,12 @@ static int64_t sys_epoll_pwait(const uint64_t *a) {
         return status;
     return epoll_wait(a[0], a[1], (int)a[2], timeout < 0 ? HAL_FOREVER : timeout == 0 ? 0 : deadline_after((uint64_t)timeout * 1000000));
 }
-SYSCALL(281, epoll_pwait, sys_epoll_pwait, event);
+SYSCALL(281, epoll_pwait, sys_epoll_pwait, epoll);
 
 static int64_t sys_epoll_wait(const uint64_t *a) {
     return sys_epoll_pwait((const uint64_t[]){a[0], a[1], a[2], a[3], 0, 0});
 }
-SYSCALL(232, epoll_wait, sys_epoll_wait, event);
+SYSCALL(232, epoll_wait, sys_epoll_wait, epoll);
 
 static int64_t sys_epoll_pwait2(const uint64_t *a) {
     uint64_t ns, deadline = HAL_FOREVER;
@@ -290,4 +290,4 @@ static int64_t sys_epoll_pwait2(const uint64_t *a) {
         status = mask_for_call(a[4], a[5]);
     return status != 0 ? status : epoll_wait(a[0], a[1], (int)a[2], deadline);
 }
-SYSCALL(441, epoll_pwait2, sys_epoll_pwait2, event);
+SYSCALL(441, epoll_pwait2, sys_epoll_pwait2, epoll);

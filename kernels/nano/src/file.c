@@ -73,6 +73,18 @@ int fd_install(struct file *file, int lowest, bool close_on_exec) {
     return (int)fd;
 }
 
+int64_t fd_install_new(const struct file_ops *ops, unsigned flags, void *data) {
+    struct file *file = data ? file_create(ops, O_RDWR | (flags & O_NONBLOCK), data) : NULL;
+    if (!file) {
+        kfree(data);
+        return -ENOMEM;
+    }
+    int fd = fd_install(file, 0, flags & O_CLOEXEC);
+    if (fd < 0)
+        file_put(file);
+    return fd;
+}
+
 static struct file *at(uint64_t fd) {
     fd = (uint32_t)fd;
     return fd < table_size ? (struct file *)(table[fd] & ~(uintptr_t)1) : NULL;

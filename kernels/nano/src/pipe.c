@@ -1,5 +1,5 @@
 /*
- * Pipes: group `pipe`. 64 KiB, as Linux's; writes of at most PIPE_BUF bytes are whole.
+ * Pipes: group `pipes`. 64 KiB, as Linux's; writes of at most PIPE_BUF bytes are whole.
  */
 #include "hal/string.h"
 #include "nano/errno.h"
@@ -182,8 +182,8 @@ static int64_t make_pipe(uintptr_t to, unsigned flags) {
 static int64_t sys_pipe(const uint64_t *a) {
     return make_pipe(a[0], 0);
 }
-SYSCALL(22, pipe, sys_pipe, pipe);
+SYSCALL(22, pipe, sys_pipe, pipes);
 static int64_t sys_pipe2(const uint64_t *a) {
     return make_pipe(a[0], (unsigned)a[1]);
 }
-SYSCALL(293, pipe2, sys_pipe2, pipe);
+SYSCALL(293, pipe2, sys_pipe2, pipes);

@@ -1,5 +1,5 @@
 /*
- * poll, ppoll, select, pselect6: group `event`.
+ * poll, ppoll, select, pselect6: group `poll`.
  */
 #include "hal/clock.h"
 #include "hal/string.h"
@@ -82,7 +82,7 @@ static int64_t sys_poll(const uint64_t *a) {
     int timeout = (int)a[2];
     return poll_call(a[0], (uint32_t)a[1], timeout < 0 ? HAL_FOREVER : deadline_after((uint64_t)timeout * 1000000));
 }
-SYSCALL(7, poll, sys_poll, event);
+SYSCALL(7, poll, sys_poll, poll);
 
 static int64_t deadline_of_timespec(uintptr_t address, uint64_t *deadline) {
     uint64_t ns;
@@ -95,19 +95,6 @@ static int64_t deadline_of_timespec(uintptr_t address, uint64_t *deadline) {
     return status;
 }
 
-/* Puts a signal mask of the program in force for this call. */
-int64_t mask_for_call(uintptr_t mask, uint64_t size) {
-    uint64_t set;
-    if (!mask)
-        return 0;
-    if (size != 8)
-        return -EINVAL;
-    if (copy_from_user(&set, mask, sizeof set) != 0)
-        return -EFAULT;
-    signal_mask_for_call(set);
-    return 0;
-}
-
 static int64_t sys_ppoll(const uint64_t *a) {
     uint64_t deadline;
     int64_t status = deadline_of_timespec(a[2], &deadline);
@@ -115,7 +102,7 @@ static int64_t sys_ppoll(const uint64_t *a) {
         status = mask_for_call(a[3], a[4]);
     return status != 0 ? status : poll_call(a[0], (uint32_t)a[1], deadline);
 }
-SYSCALL(271, ppoll, sys_ppoll, event);
+SYSCALL(271, ppoll, sys_ppoll, poll);
 
 #define IN_SET (POLLRDNORM | POLLIN | POLLHUP | POLLERR)
 #define OUT_SET (POLLWRNORM | POLLOUT | POLLERR)
@@ -191,7 +178,7 @@ static int64_t sys_select(const uint64_t *a) {
     }
     return result;
 }
-SYSCALL(23, select, sys_select, event);
+SYSCALL(23, select, sys_select, poll);
 
 static int64_t sys_pselect6(const uint64_t *a) {
     uint64_t deadline, mask[2];
@@ -203,4 +190,4 @@ static int64_t sys_pselect6(const uint64_t *a) {
     }
     return status != 0 ? status : select_call((int)a[0], a + 1, deadline);
 }
-SYSCALL(270, pselect6, sys_pselect6, event);
+SYSCALL(270, pselect6, sys_pselect6, poll);

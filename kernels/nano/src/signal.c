@@ -13,6 +13,7 @@ struct siginfo_note {
 };
 
 struct signal_action signal_actions[SIGNALS + 1];
+signal_enter_fn *signal_enter_handler;
 static uint64_t program_pending; /* for whichever thread takes them */
 static struct siginfo_note *program_notes;
 

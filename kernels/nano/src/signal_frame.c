@@ -1,10 +1,11 @@
 /*
- * What a handler finds on the program's stack, and the way back from it.
+ * Handlers, group `signals`: what one finds on the program's stack, and the way back from it.
  */
 #include "hal/memory.h"
 #include "hal/string.h"
 #include "nano/errno.h"
 #include "nano/heap.h"
+#include "nano/init.h"
 #include "nano/program.h"
 #include "nano/signal_state.h"
 #include "nano/syscall.h"
@@ -41,7 +42,7 @@ static bool on_alt_stack(uintptr_t rsp) {
            rsp <= current->alt_stack + current->alt_stack_size;
 }
 
-bool signal_enter_handler(struct hal_frame *frame, int signal, const struct signal_action *action, const struct siginfo *info) {
+static bool enter_handler(struct hal_frame *frame, int signal, const struct signal_action *action, const struct siginfo *info) {
     uintptr_t sp = frame->rsp - RED_ZONE;
     if (action->flags & SA_ONSTACK && current->alt_stack_size && !(current->alt_stack_flags & SS_DISABLE) && !on_alt_stack(frame->rsp))
         sp = current->alt_stack + current->alt_stack_size;
@@ -106,6 +107,11 @@ bool signal_enter_handler(struct hal_frame *frame, int signal, const struct sign
     return true;
 }
 
+static void handlers_init(void) {
+    signal_enter_handler = enter_handler;
+}
+INITCALL(INIT_CORE, handlers_init);
+
 static int64_t sys_sigaltstack(const uint64_t *a) {
     struct {
         uint64_t pointer;
@@ -130,7 +136,7 @@ static int64_t sys_sigaltstack(const uint64_t *a) {
     }
     return a[1] ? copy_to_user(a[1], &old, sizeof old) : 0;
 }
-SYSCALL(131, sigaltstack, sys_sigaltstack, signal);
+SYSCALL(131, sigaltstack, sys_sigaltstack, signals);
 
 static int64_t sys_rt_sigreturn(const uint64_t *a) {
     (void)a;
@@ -170,4 +176,4 @@ static int64_t sys_rt_sigreturn(const uint64_t *a) {
     current->blocked = in.mask & ~UNBLOCKABLE;
     return (int64_t)in.rax;
 }
-SYSCALL(15, rt_sigreturn, sys_rt_sigreturn, signal);
+SYSCALL(15, rt_sigreturn, sys_rt_sigreturn, signals);

@@ -175,80 +175,6 @@ static int64_t sys_fdatasync(const uint64_t *a) {
 }
 SYSCALL(75, fdatasync, sys_fdatasync, file);
 
-static int64_t sys_ftruncate(const uint64_t *a) {
-    struct file *file = fd_get(a[0]);
-    if (!file)
-        return -EBADF;
-    int status;
-    if (!file->node || (file->flags & O_ACCMODE) == O_RDONLY || (int64_t)a[1] < 0)
-        status = -EINVAL;
-    else
-        status = vfs_truncate(file->node, a[1]);
-    file_put(file);
-    return status;
-}
-SYSCALL(77, ftruncate, sys_ftruncate, file);
-
-static int64_t sys_truncate(const uint64_t *a) {
-    struct node *node;
-    if ((int64_t)a[1] < 0)
-        return -EINVAL;
-    int status = place_lookup(AT_FDCWD, a[0], 0, &node);
-    if (status != 0)
-        return status;
-    status = vfs_truncate(node, a[1]);
-    node_put(node);
-    return status;
-}
-SYSCALL(76, truncate, sys_truncate, file);
-
-static int64_t sys_fallocate(const uint64_t *a) {
-    struct file *file = fd_get(a[0]);
-    if (!file)
-        return -EBADF;
-    int64_t offset = (int64_t)a[2], length = (int64_t)a[3], end, status;
-    if ((file->flags & O_ACCMODE) == O_RDONLY)
-        status = -EBADF;
-    else if (offset < 0 || length <= 0)
-        status = -EINVAL;
-    else if (!file->node || (file->node->mode & S_IFMT) != S_IFREG)
-        status = file->node ? -ENODEV : -ESPIPE;
-    else if (a[1])
-        status = -EOPNOTSUPP;
-    else if (__builtin_add_overflow(offset, length, &end))
-        status = -EFBIG;
-    else
-        status = (uint64_t)end > file->node->size ? vfs_truncate(file->node, (uint64_t)end) : 0;
-    file_put(file);
-    return status;
-}
-SYSCALL(285, fallocate, sys_fallocate, file);
-
-static int64_t sys_chmod(const uint64_t *a) {
-    struct node *node;
-    int status = place_lookup(AT_FDCWD, a[0], 0, &node);
-    if (status != 0)
-        return status;
-    status = node->filesystem->read_only ? -EROFS : 0;
-    if (status == 0)
-        node->mode = (node->mode & S_IFMT) | ((uint32_t)a[1] & 07777);
-    node_put(node);
-    return status;
-}
-SYSCALL(90, chmod, sys_chmod, file);
-
-static int64_t sys_fchmod(const uint64_t *a) {
-    struct file *file = fd_get(a[0]);
-    if (!file)
-        return -EBADF;
-    int status = file->node && file->node->filesystem->read_only ? -EROFS : 0;
-    if (status == 0 && file->node)
-        file->node->mode = (file->node->mode & S_IFMT) | ((uint32_t)a[1] & 07777);
-    file_put(file);
-    return status;
-}
-SYSCALL(91, fchmod, sys_fchmod, file);
-
 static int64_t sys_umask(const uint64_t *a) {
     uint32_t old = process.umask;
     process.umask = (uint32_t)a[0] & 0777;
@@ -353,47 +279,6 @@ static int64_t sys_fstatfs(const uint64_t *a) {
     return status;
 }
 SYSCALL(138, fstatfs, sys_fstatfs, file);
-
-#define UTIME_NOW 0x3fffffff
-#define UTIME_OMIT 0x3ffffffe
-
-static int64_t sys_utimensat(const uint64_t *a) {
-    struct node *node = NULL;
-    int64_t status = 0, times[4] = {0, UTIME_NOW, 0, UTIME_NOW};
-    if (a[2] && copy_from_user(times, a[2], sizeof times) != 0)
-        return -EFAULT;
-    if (times[1] == UTIME_OMIT && times[3] == UTIME_OMIT)
-        return 0; /* not even the path is looked at */
-    for (unsigned i = 1; i < 4; i += 2)
-        if (times[i] != UTIME_NOW && times[i] != UTIME_OMIT && (times[i] < 0 || times[i] >= 1000000000))
-            return -EINVAL;
-    if (a[1] || (int)a[0] == AT_FDCWD) {
-        if (a[3] & ~(uint64_t)AT_SYMLINK_NOFOLLOW)
-            return -EINVAL;
-        status = place_lookup((int64_t)a[0], a[1], a[3] ? LOOKUP_NOFOLLOW : 0, &node);
-    } else {
-        struct file *file = a[3] ? NULL : fd_get(a[0]);
-        if (!file)
-            return a[3] ? -EINVAL : -EBADF;
-        if (file->node)
-            node = node_get(file->node);
-        file_put(file);
-    }
-    if (status != 0 || !node)
-        return status;
-    if (node->filesystem->read_only) {
-        status = -EROFS;
-    } else {
-        int64_t now = vfs_now();
-        node->changed = now;
-        for (unsigned i = 0; i < 2; i++)
-            if (times[2 * i + 1] != UTIME_OMIT)
-                *(i ? &node->modified : &node->accessed) = times[2 * i + 1] == UTIME_NOW ? now : times[2 * i] * 1000000000 + times[2 * i + 1];
-    }
-    node_put(node);
-    return status;
-}
-SYSCALL(280, utimensat, sys_utimensat, file);
 
 static int64_t sys_fadvise64(const uint64_t *a) {
     struct file *file = fd_get(a[0]);

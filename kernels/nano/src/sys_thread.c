@@ -1,5 +1,5 @@
 /*
- * Threads of the program and futexes: group `thread`.
+ * Threads of the program and futexes between them: group `threads`.
  */
 #include "hal/string.h"
 #include "nano/errno.h"
@@ -8,16 +8,14 @@
 #include "nano/process.h"
 #include "nano/program.h"
 #include "nano/signal.h"
-#include "nano/sys_time.h"
 #include "nano/syscall.h"
-#include "nano/thread.h"
+#include "nano/sys_thread.h"
 #include "nano/user.h"
 
 #define CLONE_VM 0x100u
 #define CLONE_FS 0x200u
 #define CLONE_FILES 0x400u
 #define CLONE_SIGHAND 0x800u
-#define CLONE_THREAD 0x10000u
 #define CLONE_SYSVSEM 0x40000u
 #define CLONE_SETTLS 0x80000u
 #define CLONE_PARENT_SETTID 0x100000u
@@ -26,15 +24,11 @@
 #define CLONE_CHILD_SETTID 0x1000000u
 #define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
 
-#define FUTEX_PRIVATE 128u
-#define FUTEX_CLOCK_REALTIME 256u
 #define FUTEX_TID_MASK 0x3fffffffu
 #define FUTEX_OWNER_DIED 0x40000000u
 #define FUTEX_WAITERS 0x80000000u
 #define ROBUST_LIMIT 2048
 #define BUCKETS 64
-
-enum { FUTEX_WAIT, FUTEX_WAKE, FUTEX_REQUEUE = 3, FUTEX_CMP_REQUEUE, FUTEX_WAKE_OP, FUTEX_WAIT_BITSET = 9, FUTEX_WAKE_BITSET };
 
 /* One address space, so an address is a futex's whole identity. */
 static struct list buckets[BUCKETS];
@@ -161,24 +155,12 @@ static int64_t futex_wake_op(uintptr_t first, uint64_t count, uintptr_t second, 
 
 static int64_t sys_futex(const uint64_t *a) {
     uintptr_t address = a[0];
-    unsigned operation = (unsigned)a[1] & ~(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME);
-    uint64_t deadline = HAL_FOREVER, ns, count = (uint32_t)a[2] > INT32_MAX ? 0 : (uint32_t)a[2];
+    unsigned operation = FUTEX_OPERATION(a[1]);
+    uint64_t deadline, count = (uint32_t)a[2] > INT32_MAX ? 0 : (uint32_t)a[2];
     uint32_t value;
-    if (address & 3)
-        return -EINVAL;
-    if (address >= HAL_USER_END)
-        return -EFAULT;
-    if ((unsigned)a[1] & FUTEX_CLOCK_REALTIME && operation != FUTEX_WAIT_BITSET && operation != FUTEX_WAIT)
-        return -ENOSYS;
-    if ((operation == FUTEX_WAIT || operation == FUTEX_WAIT_BITSET) && a[3]) {
-        int64_t status = time_from_user(a[3], &ns);
-        if (status != 0)
-            return status;
-        if (operation == FUTEX_WAIT)
-            deadline = deadline_after(ns);
-        else
-            deadline = (unsigned)a[1] & FUTEX_CLOCK_REALTIME ? realtime_deadline(ns) : ns;
-    }
+    int64_t status = futex_check(a, &deadline);
+    if (status != 0)
+        return status;
     switch (operation) {
     case FUTEX_WAIT:
         return futex_wait(address, (uint32_t)a[2], UINT32_MAX, deadline);
@@ -204,30 +186,7 @@ static int64_t sys_futex(const uint64_t *a) {
         return -ENOSYS;
     }
 }
-SYSCALL(202, futex, sys_futex, thread);
-
-static int64_t sys_set_tid_address(const uint64_t *a) {
-    current->clear_tid = a[0];
-    return current->tid;
-}
-SYSCALL(218, set_tid_address, sys_set_tid_address, thread);
-
-static int64_t sys_set_robust_list(const uint64_t *a) {
-    if (a[1] != 24)
-        return -EINVAL;
-    current->robust_list = a[0];
-    return 0;
-}
-SYSCALL(273, set_robust_list, sys_set_robust_list, thread);
-
-static int64_t sys_get_robust_list(const uint64_t *a) {
-    struct thread *thread = a[0] ? thread_find((int)a[0]) : current;
-    uint64_t size = 24;
-    if (!thread)
-        return -ESRCH;
-    return copy_to_user(a[1], &thread->robust_list, 8) != 0 || copy_to_user(a[2], &size, 8) != 0 ? -EFAULT : 0;
-}
-SYSCALL(274, get_robust_list, sys_get_robust_list, thread);
+SYSCALL_INSTEAD(202, futex, sys_futex, threads);
 
 /* A robust mutex whose owner died: said in its word, and one waiter woken. */
 static void owner_died(uintptr_t address) {
@@ -273,7 +232,7 @@ static int64_t sys_exit(const uint64_t *a) {
     signal_thread_gone(current);
     thread_exit();
 }
-SYSCALL(60, exit, sys_exit, thread);
+SYSCALL_INSTEAD(60, exit, sys_exit, threads);
 
 struct clone_request {
     uint64_t flags;
@@ -283,13 +242,8 @@ struct clone_request {
 static int64_t clone_thread(const struct clone_request *request) {
     if ((request->flags & CLONE_SIGHAND && !(request->flags & CLONE_VM)) || (request->flags & CLONE_THREAD && !(request->flags & CLONE_SIGHAND)))
         return -EINVAL;
-    if ((request->flags & THREAD_FLAGS) != THREAD_FLAGS) {
-        static bool told;
-        if (!told)
-            kprintf("nano: the program called clone for a second process: this kernel runs one program (kernels that do: linux, debian)\n");
-        told = true;
-        return -ENOSYS;
-    }
+    if ((request->flags & THREAD_FLAGS) != THREAD_FLAGS)
+        return second_process();
     if (request->flags & ~(uint64_t)(THREAD_FLAGS | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID |
                                      CLONE_DETACHED | CLONE_CHILD_SETTID | 0xff) ||
         request->tls >= HAL_USER_END)
@@ -322,7 +276,7 @@ static int64_t clone_thread(const struct clone_request *request) {
 static int64_t sys_clone(const uint64_t *a) {
     return clone_thread(&(struct clone_request){a[0], a[1], a[2], a[3], a[4]});
 }
-SYSCALL(56, clone, sys_clone, thread);
+SYSCALL_INSTEAD(56, clone, sys_clone, threads);
 
 static int64_t sys_clone3(const uint64_t *a) {
     /* struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, ... */
@@ -335,4 +289,4 @@ static int64_t sys_clone3(const uint64_t *a) {
         return -EFAULT;
     return clone_thread(&(struct clone_request){args[0], args[5] + args[6], args[3], args[2], args[7]});
 }
-SYSCALL(435, clone3, sys_clone3, thread);
+SYSCALL_INSTEAD(435, clone3, sys_clone3, threads);

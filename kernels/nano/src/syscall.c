@@ -20,12 +20,17 @@ void syscall_init(void) {
         table[row->number] = row->call;
 }
 
-static int64_t missing(uint64_t number) {
+int64_t syscall_missing(uint64_t number) {
     if (number < NUMBERS && !(missing_logged[number / 64] >> (number % 64) & 1)) {
         missing_logged[number / 64] |= 1ull << (number % 64);
         const char *name = syscall_name(number);
-        kprintf("nano: the program called %s (%lu), which this kernel does not have: ENOSYS\n", name ? name : "an unknown system call",
-                number);
+        const char *part = syscall_part(number);
+        if (part)
+            kprintf("nano: the program called %s (%lu), which is left out of this kernel: ENOSYS. 'needs: [%s]' in its component brings it\n",
+                    name, number, part);
+        else
+            kprintf("nano: the program called %s (%lu), which this kernel does not have: ENOSYS\n", name ? name : "an unknown system call",
+                    number);
     }
     return -ENOSYS;
 }
@@ -35,7 +40,7 @@ void kernel_syscall(struct hal_frame *frame) {
     current->frame = frame;
     current->syscall_number = number;
     syscall_fn *call = number < NUMBERS ? table[number] : NULL;
-    int64_t result = call ? call(frame->arg) : missing(number);
+    int64_t result = call ? call(frame->arg) : syscall_missing(number);
     unsigned slot = history_next++ % HISTORY;
     history[slot].number = (uint16_t)number;
     history[slot].tid = (uint16_t)current->tid;

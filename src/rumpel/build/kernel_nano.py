@@ -27,7 +27,8 @@ COMPILE_FLAGS = (
     *("-mmemcpy-strategy=unrolled_loop:32:noalign,libcall:-1:noalign",),
     *("-mmemset-strategy=unrolled_loop:64:noalign,libcall:-1:noalign",),
 )
-# What every kernel has is compiled for size; drivers and optional parts, which bytes pass through, for speed.
+# The kernel's `src` is compiled for size; drivers and parts with a folder of their own, which bytes pass through, for
+# speed.
 SPEED_FLAGS = ("-O2", "-fno-align-functions", "-fno-align-loops", "-fno-align-jumps")
 VDSO_FLAGS = (
     *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-nostdlib", "-ffreestanding"),

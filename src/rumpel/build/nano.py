@@ -49,7 +49,10 @@ class NanoKernel:
                 self._compile(f"{driver.directory}/{name}", self._own, flags=SPEED_FLAGS) for name in driver.sources
             ]
         objects += [
-            self._compile(f"{kernel.directory}/{name}", self._group, flags=SPEED_FLAGS) for name in kernel.group_sources
+            self._compile(
+                f"{kernel.directory}/{name}", self._group, flags=() if name.startswith("src/") else SPEED_FLAGS
+            )
+            for name in kernel.group_sources
         ]
         for files in kernel.group_files:
             source = self._source(files.source)

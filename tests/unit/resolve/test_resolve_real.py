@@ -226,14 +226,44 @@ def test_resolving_in_a_fresh_process_takes_less_than_a_third_of_a_second(tmp_pa
 
 
 def test_the_groups_of_nanos_system_calls_are_those_of_its_sources() -> None:
-    """Each group is told in kernel.yaml, and only the files of an optional part have rows of its group."""
-    row = re.compile(r"^SYSCALL\(\d+, \w+, \w+, (\w+)\);", re.MULTILINE)
-    found = {path: set(row.findall(path.read_text())) for path in (ROOT / "kernels/nano").rglob("*.c")}
+    """Each group is told in kernel.yaml, and the files of an optional part have rows of its group and of no other."""
     kernel = Project([ROOT]).kernel("nano")
-    assert set().union(*found.values()) == {name for name, _ in kernel.calls}
-    optional = {part.name for part in kernel.optional}
-    for path, groups in found.items():
-        assert groups & optional <= {path.parent.name}, path
+    assert {group for _, _, group, _ in rows_of_nano()} == {name for name, _ in kernel.calls}
+    part_of = {source: part.name for part in kernel.optional for source in part.realisation.sources}
+    optional = set(part_of.values())
+    for _, _, group, path in rows_of_nano():
+        assert part_of.get(path) == (group if group in optional else None), path
+
+
+def test_nanos_table_of_names_says_of_each_call_in_which_part_it_is() -> None:
+    """So a kernel without the part can say what would bring the call."""
+    text = (ROOT / "kernels/nano/src/syscall_names.c").read_text()
+    words = re.findall(r'"([a-z-]*)"', text.split("parts[][13] = ")[1].split(";")[0])
+    marks = {name: words[int(octal, 8)] for name, octal in re.findall(r'#define (\w+) "\\(\d+)"', text)}
+    told = {}
+    for table, begin in (("first", 0), ("second", 424)):
+        body = text.split(f"static const char {table}[] =")[1].split(";")[0]
+        literals = re.findall(r'"([^"]*)"', re.sub(r'([A-Z]+) "', r'"\1 ', body))
+        for number, entry in enumerate("".join(literals).split("\\0")[:-1], begin):
+            mark, _, name = entry.rpartition(" ")
+            told[number] = (name, marks.get(mark, ""))
+    optional = {part.name for part in Project([ROOT]).kernel("nano").optional}
+    expected = {number: (name, group) for number, name, group, _ in rows_of_nano() if group in optional}
+    del expected[60]  # exit is never missing
+    expected[13] = ("rt_sigaction", "signals")  # one call in every kernel, which asks the part for handlers
+    assert {number: each for number, each in told.items() if each[1]} == expected
+    assert all(told[number][0] == name for number, name, _, _ in rows_of_nano())
+
+
+def rows_of_nano() -> list[tuple[int, str, str, str]]:
+    """Number, name, group and file of each row of nano's table of system calls."""
+    row = re.compile(r"^SYSCALL(?:_INSTEAD)?\((\d+), (\w+), \w+, ([\w-]+)\);", re.MULTILINE)
+    nano = ROOT / "kernels/nano"
+    return [
+        (int(number), name, group, str(path.relative_to(nano)))
+        for path in nano.rglob("*.c")
+        for number, name, group in row.findall(path.read_text())
+    ]
 
 
 @pytest.mark.parametrize(("name", "has_net"), [("hello", False), ("web", True)])

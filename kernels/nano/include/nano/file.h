@@ -82,6 +82,9 @@ unsigned file_poll(struct file *file);
  * The lowest free number not below `lowest` is taken.
  */
 int fd_install(struct file *file, int lowest, bool close_on_exec);
+/* A new file, to be read and written, with a descriptor: what eventfd(2) and its like answer. On failure `data`, which may
+ * be NULL (then -ENOMEM), is freed. `flags`: O_NONBLOCK and O_CLOEXEC count. */
+int64_t fd_install_new(const struct file_ops *ops, unsigned flags, void *data);
 /* The file of a descriptor with a new reference (file_put() it); NULL: -EBADF. */
 struct file *fd_get(uint64_t fd);
 int fd_close(uint64_t fd);

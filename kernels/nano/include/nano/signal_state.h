@@ -1,5 +1,5 @@
 /*
- * The inside of signals: for signal*.c and sys_signal.c only.
+ * The inside of signals: for signal*.c and sys_signal*.c only.
  */
 #ifndef NANO_SIGNAL_STATE_H
 #define NANO_SIGNAL_STATE_H
@@ -32,7 +32,11 @@ uint64_t signal_pending(void);
  * real-time signal stays pending while more of it are queued.
  */
 void signal_take(int signal, struct siginfo *info);
-/* Builds the handler's frame on the program's stack. False: the stack cannot be written to. */
-bool signal_enter_handler(struct hal_frame *frame, int signal, const struct signal_action *action, const struct siginfo *info);
+/*
+ * Builds the handler's frame on the program's stack. False: the stack cannot be written to. NULL without the part
+ * `signals`: then no action is ever a handler.
+ */
+typedef bool signal_enter_fn(struct hal_frame *frame, int signal, const struct signal_action *action, const struct siginfo *info);
+extern signal_enter_fn *signal_enter_handler;
 
 #endif

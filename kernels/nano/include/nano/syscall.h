@@ -15,11 +15,17 @@ struct syscall_row {
     uint64_t number;
 };
 
-/* SYSCALL(0, read, sys_read, file): Linux's number and name, our function, the capability group (as in kernel.yaml). */
+/* SYSCALL(0, read, sys_read, file): Linux's number and name, our function, the group (one of `calls` in kernel.yaml). */
 #define SYSCALL(number, name, function, group) \
     static const struct syscall_row syscall_##name __attribute__((used, section(".rodata.syscalls"), aligned(8))) = {function, number}
 
+/* The row of an optional part for a call that every kernel has in a lesser form: with the part, this one counts. */
+#define SYSCALL_INSTEAD(number, name, function, group) \
+    static const struct syscall_row syscall_##name __attribute__((used, section(".rodata.syscalls.instead"), aligned(8))) = {function, number}
+
 void syscall_init(void);
+/* What a call answers that is not linked: -ENOSYS, its first use said in the log with what would bring it. */
+int64_t syscall_missing(uint64_t number);
 /* The last calls: index 0 is the oldest that is remembered. False: there are not so many. */
 struct past_call {
     uint16_t number, tid;
@@ -28,5 +34,7 @@ struct past_call {
 bool syscall_past(unsigned index, struct past_call *call);
 /* The name that Linux gives to a number; NULL: none. */
 const char *syscall_name(uint64_t number);
+/* The optional part that the call is of, which is the word in `needs` that brings it; NULL: of none. */
+const char *syscall_part(uint64_t number);
 
 #endif
