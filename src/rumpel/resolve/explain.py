@@ -48,7 +48,10 @@ def _machine(plan: Plan) -> _Branch:
 def _kernel(plan: Plan) -> _Branch:
     kernel = plan.kernel
     branch = _Branch(f"kernel {kernel.name}: {kernel.summary}", _why(plan, f"kernel/{kernel.name}"))
-    branch.branches = [_Branch(f"part {name}", _why(plan, f"group/{name}")) for name in kernel.groups]
+    calls = {name for name, _ in kernel.calls}
+    branch.branches = [
+        _Branch(f"part {name}", _why(plan, f"group/{name}")) for name in kernel.groups if name not in calls
+    ]
     if kernel.calls:
         branch.branches.append(_calls(plan))
     return branch
@@ -60,6 +63,10 @@ def _calls(plan: Plan) -> _Branch:
     for name, summary in plan.kernel.calls:
         why = _why(plan, f"group/{name}") if name in plan.kernel.groups else ["every program has them"]
         branch.branches.append(_Branch(f"{name}: {summary}", why))
+    if plan.kernel.left_out:
+        left_out = _Branch("left out, because nothing needs them; 'needs' of a component brings them by name")
+        left_out.branches = [_Branch(f"{name}: {summary}") for name, summary in plan.kernel.left_out]
+        branch.branches.append(left_out)
     return branch
 
 

@@ -40,6 +40,19 @@ def needs_of(kind: str, name: str, words: Sequence[Word]) -> list[Need]:
     return [Need(word.text, (kind, name), word.location, f"it needs '{word.text}'") for word in words]
 
 
+def unsaid_calls(part: Component, kernel: Kernel) -> list[Need]:
+    """All groups of system calls that need no device, for a program that is not compiled here and names none of them:
+    whoever packaged it has not read its code. One that is compiled here gets what it names, as does one that names any.
+    """
+    machine_code = part.role == "runtime" or (part.role == "program" and part.runtime is None)
+    calls = {name for name, _ in kernel.calls}
+    groups = [group.name for group in kernel.optional if group.name in calls and not group.needs]
+    if part.kind == "c" or not machine_code or any(word.text in groups for word in part.needs):
+        return []
+    because = "it is not compiled here, and does not say which calls it makes"
+    return [Need(name, ("component", part.name), part.origin.location, because) for name in groups]
+
+
 class Needs:
     """Satisfies needs one after the other and keeps what that brought into the plan.
 

@@ -199,6 +199,7 @@ class Kernel(Frozen, frozen=True):
     init: tuple[str, ...] = ()  # sources of the init program, relative to the project root; empty: none
     memory: int = 0  # MiB: with less it does not start a program; 0: not known
     calls: tuple[tuple[str, str], ...] = ()  # the groups of system calls that are linked, and what they are for
+    left_out: tuple[tuple[str, str], ...] = ()  # those that are not: nothing needs them
 
 
 class Machine(Frozen, frozen=True):

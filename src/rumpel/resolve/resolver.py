@@ -13,7 +13,7 @@ from rumpel.model.project import Project
 from rumpel.model.size import size_text
 from rumpel.resolve.linking import Linked, link
 from rumpel.resolve.modalias import overlap
-from rumpel.resolve.needs import Need, Needs, needs_of
+from rumpel.resolve.needs import Need, Needs, needs_of, unsaid_calls
 from rumpel.resolve.network import network_problem
 from rumpel.resolve.pins import Uses, pinned_sources
 from rumpel.resolve.plan import (
@@ -134,6 +134,7 @@ class _Resolution:
                 Need("net", ("component", part.name), port.location, f"it listens on port '{port.name}'")
                 for port in part.ports
             ]
+            needs += unsaid_calls(part, self.kernel)
             for need in needs:
                 if need.capability == "volume" and not composition.volumes:
                     raise ResolveError(
@@ -201,6 +202,7 @@ class _Resolution:
         kernel = self.kernel
         words = dict(kernel.command_line)
         groups = [group.realisation for group in self.needs.groups]
+        left_out = {group.name for group in kernel.optional} - {group.name for group in self.needs.groups}
         return Kernel(
             name=kernel.name,
             recipe=kernel.recipe,
@@ -223,14 +225,9 @@ class _Resolution:
             platform=self.project.platform_sources() if kernel.recipe == "nano" else (),
             init=self.project.init_sources() if kernel.init else (),
             memory=kernel.memory,
-            calls=self._calls(),
+            calls=tuple(call for call in kernel.calls if call[0] not in left_out),
+            left_out=tuple(call for call in kernel.calls if call[0] in left_out),
         )
-
-    def _calls(self) -> tuple[tuple[str, str], ...]:
-        """The groups of system calls of this plan's kernel: those that an optional part brings only with it."""
-        optional = {group.name for group in self.kernel.optional}
-        wanted = {group.name for group in self.needs.groups}
-        return tuple(call for call in self.kernel.calls if call[0] not in optional - wanted)
 
     def _kernel_sources(self) -> tuple[parts.SourceSpec, ...]:
         """The kernel's sources, without those that only optional parts name which are not in this plan."""

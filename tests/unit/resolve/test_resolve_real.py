@@ -267,13 +267,24 @@ def rows_of_nano() -> list[tuple[int, str, str, str]]:
 
 
 @pytest.mark.parametrize(("name", "has_net"), [("hello", False), ("web", True)])
-def test_explain_shows_the_groups_of_system_calls_and_why(name: str, has_net: bool) -> None:
+def test_explain_shows_the_groups_of_system_calls_and_why_and_which_are_left_out(name: str, has_net: bool) -> None:
     text = explain(plan_of(name, "microvm", kernel="nano"))
-    assert "system calls, by group; any other is ENOSYS, and named in the log" in text
     lines = [line.strip("│ ") for line in text.splitlines()]
-    at = lines.index("├─ file: files, folders and descriptors")
-    assert lines[at + 1] == "· every program has them"
+    first = lines.index("└─ system calls, by group; any other is ENOSYS, and named in the log")
+    left_out = lines.index("└─ left out, because nothing needs them; 'needs' of a component brings")
+    linked, rest = lines[first:left_out], lines[left_out : lines.index("├─ drivers, in load order")]
+    at = linked.index("├─ file: files, folders and descriptors")
+    assert linked[at + 1] == "· every program has them"
     net = "├─ net: sockets over TCP and UDP, IPv4 and IPv6"
-    assert (net in lines) == has_net
-    assert not has_net or lines[lines.index(net) + 1].startswith("· component web: it needs 'net'")
+    assert (net in linked, net in rest) == (has_net, not has_net)
+    assert not has_net or linked[linked.index(net) + 1].startswith("· component web: it needs 'net'")
+    assert "├─ pipes: bytes from one descriptor to another: pipe" in rest
     assert max(len(line) for line in text.splitlines()) <= 80
+
+
+@pytest.mark.parametrize(("name", "groups"), [("hello", set()), ("web", {"net", "epoll", "poll", "signals"})])
+def test_nano_links_of_the_optional_groups_of_calls_what_the_components_need(name: str, groups: set[str]) -> None:
+    kernel = plan_of(name, "microvm", kernel="nano").kernel
+    assert set(kernel.groups) == groups
+    assert {group for group, _ in kernel.calls} == {"file", "memory", "process", "random", "time"} | groups
+    assert {group for group, _ in kernel.calls}.isdisjoint(group for group, _ in kernel.left_out)
