@@ -255,6 +255,16 @@ def test_nanos_table_of_names_says_of_each_call_in_which_part_it_is() -> None:
     assert all(told[number][0] == name for number, name, _, _ in rows_of_nano())
 
 
+def test_the_words_for_groups_of_system_calls_are_documented_and_the_other_kernels_have_them_all() -> None:
+    project = Project([ROOT])
+    nano = project.kernel("nano")
+    words = {part.name for part in nano.optional} & {name for name, _ in nano.calls}
+    section = (ROOT / "docs/nano.md").read_text().split("## System calls by plan")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == words
+    for name in ("debian", "linux"):
+        assert words - {"net"} <= set(project.kernel(name).provides)
+
+
 def rows_of_nano() -> list[tuple[int, str, str, str]]:
     """Number, name, group and file of each row of nano's table of system calls."""
     row = re.compile(r"^SYSCALL(?:_INSTEAD)?\((\d+), (\w+), \w+, ([\w-]+)\);", re.MULTILINE)
