@@ -16,7 +16,9 @@ import pytest
 from tests.boot.conftest import Boot, PlanFactory
 
 from rumpel.errors import HostError, InstanceError, MachineError
+from rumpel.machine import process as starting
 from rumpel.machine.detached import Job, start_detached
+from rumpel.machine.guard import NOT_STARTED, OWNER_GONE, guard_program
 from rumpel.machine.instance import Image, Options, launch
 from rumpel.machine.process import Process, start_time_of
 from rumpel.machine.registry import find_instance, stop_instance
@@ -93,6 +95,62 @@ def test_qemu_does_not_start_for_an_owner_that_is_gone(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 125
     assert not (tmp_path / "started").exists()
+
+
+def guarded(tmp_path: Path, owner: int, *command: str) -> subprocess.CompletedProcess[bytes]:
+    """Runs `command` behind a guard that takes this process for its owner where `owner` is its number."""
+    program = tmp_path / "guard"
+    program.write_bytes(guard_program(owner, 77))
+    program.chmod(0o755)
+    return subprocess.run([str(program), *command], capture_output=True, timeout=30, check=False)
+
+
+def test_guard_becomes_the_program_with_its_arguments_and_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_THE_OWNER", "kept")
+    done = guarded(tmp_path, os.getpid(), "/bin/sh", "-c", 'echo "$0 $1 $OF_THE_OWNER"; exit 3', "first", "")
+    assert (done.returncode, done.stdout) == (3, b"first  kept\n")
+
+
+def test_guard_asks_for_the_owners_end_and_closes_its_own_file(tmp_path: Path) -> None:
+    look = (
+        "import ctypes, os; number = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(number)); "
+        "print(number.value, os.path.exists('/proc/self/fd/77'))"
+    )
+    with open("/dev/null") as other:  # noqa: PTH123
+        os.dup2(other.fileno(), 77, inheritable=True)
+    try:
+        program = tmp_path / "guard"
+        program.write_bytes(guard_program(os.getpid(), 77))
+        program.chmod(0o755)
+        command = [str(program), sys.executable, "-c", look]
+        done = subprocess.run(command, capture_output=True, pass_fds=(77,), timeout=30, check=False)
+    finally:
+        os.close(77)
+    assert done.stdout == f"{int(signal.SIGKILL)} False\n".encode()
+
+
+def test_guard_does_not_start_for_an_owner_that_is_gone(tmp_path: Path) -> None:
+    done = guarded(tmp_path, 1, "/usr/bin/touch", str(tmp_path / "started"))
+    assert (done.returncode, done.stdout, done.stderr) == (OWNER_GONE, b"", b"")
+    assert not (tmp_path / "started").exists()
+
+
+def test_guard_says_when_there_is_no_such_program(tmp_path: Path) -> None:
+    done = guarded(tmp_path, os.getpid(), "/no/such/program")
+    assert (done.returncode, done.stderr) == (NOT_STARTED, b"The program could not be started.\n")
+
+
+def test_without_a_guard_machines_die_with_their_owner_all_the_same(
+    plan_of: PlanFactory, boot: Boot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "_current", [])
+    monkeypatch.setattr(starting, "guard_file", lambda owner: None)
+    instance = boot(plan_of("deaf"))
+    assert os.getpgid(instance.pid) == instance.pid
+    fields = Path(f"/proc/{instance.pid}/cmdline").read_bytes().split(b"\0")
+    assert Path(fields[0].decode()).name == "qemu-system-x86_64"
 
 
 def test_process_reports_what_it_used(tmp_path: Path) -> None:

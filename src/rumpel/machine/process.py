@@ -1,9 +1,9 @@
 """QEMU as a process: it ends with its owner, and what it used is known afterwards.
 
 The kernel's parent-death signal is tied to the thread that forked, so one thread that lives as long as this process
-does all the starting (prctl(2), PR_SET_PDEATHSIG). `setpriv` sets the signal and becomes a shell, which looks whether
-its parent is still the owner - it may have died before the signal was set - and becomes QEMU: no process remains
-between, and the process id is QEMU's.
+does all the starting (prctl(2), PR_SET_PDEATHSIG). A guard (`guard.py`) sets the signal, looks whether its parent is
+still the owner - it may have died before the signal was set - and becomes QEMU: no process remains between, and the
+process id is QEMU's. Where there can be no guard, `setpriv` and a shell do the same.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import threading
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rumpel.errors import HostError
+from rumpel.machine.guard import guard_file
 
 _GUARD = 'test "$PPID" = "$0" || exit 125; exec "$@"'
 _CPU_CLOCK = 2  # CPUCLOCK_SCHED of a process: Linux include/linux/posix-timers.h
@@ -105,20 +107,31 @@ class _Spawner:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
+        self._guard = guard_file(self.owner)
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="rumpel-spawner", daemon=True).start()
 
     def run(self, command: Sequence[str], descriptors: tuple[int, ...], stderr: int) -> subprocess.Popen[bytes]:
-        guarded = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", _GUARD, str(self.owner), *command)
-        job = _Job(guarded, descriptors, stderr, Future())
-        self._jobs.put(job)
+        if self._guard is not None:
+            program = shutil.which(command[0]) or command[0]
+            words = (f"/proc/self/fd/{self._guard}", program, *command[1:])
+            with contextlib.suppress(OSError):  # memory that cannot be executed (sysctl vm.memfd_noexec)
+                return self._start(words, (*descriptors, self._guard), stderr)
+            self._guard = None
         try:
-            return job.result.result()
+            return self._start(
+                ("setpriv", "--pdeathsig", "KILL", "sh", "-c", _GUARD, str(self.owner), *command), descriptors, stderr
+            )
         except FileNotFoundError as error:
             raise HostError(
                 "The program 'setpriv', which ties QEMU's life to its owner's, is not installed.",
                 hint="Install it with: apt-get install util-linux",
             ) from error
+
+    def _start(self, words: tuple[str, ...], descriptors: tuple[int, ...], stderr: int) -> subprocess.Popen[bytes]:
+        job = _Job(words, descriptors, stderr, Future())
+        self._jobs.put(job)
+        return job.result.result()
 
     def _work(self) -> None:
         while True:
