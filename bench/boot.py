@@ -31,8 +31,10 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parent / "floor"))
 from build import build_floor  # the script beside it; bench is no package
 from rumpel.build.manifest import load_manifest
+from rumpel.machine.emulator import find_qemu
 from rumpel.machine.instance import Image, Options, image_of, launch
 from rumpel.machine.process import usage_of
+from rumpel.machine.recording import qemu_version
 from rumpel.resolve.plan import PLAN_SCHEMA, Kernel, Machine, Plan, Ready, Settings
 
 ROOT = Path(__file__).parent.parent
@@ -234,9 +236,8 @@ def main() -> int:
             print(f"The machine is busy: {idle:.0%} idle. Wait until it is quiet, or add --noisy.", file=sys.stderr)
             return 1
         measured = measure(subjects, asked.n)
-    version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
     report = Report(
-        version.splitlines()[0], platform.platform(), os.cpu_count() or 1, round(idle, 3), asked.n, measured
+        qemu_version(find_qemu("")), platform.platform(), os.cpu_count() or 1, round(idle, 3), asked.n, measured
     )
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
     if asked.output is None:

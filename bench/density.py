@@ -19,7 +19,6 @@ import platform
 import re
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -29,6 +28,8 @@ import msgspec
 
 import rumpel
 from rumpel.harness.start import mebibytes
+from rumpel.machine.emulator import find_qemu
+from rumpel.machine.recording import qemu_version
 
 MIB = 1 << 20
 LOOK_EVERY = 10  # machines
@@ -124,9 +125,8 @@ def measure(how: str, composition: str, kernel: str, budget: int) -> Report:
             assert vm.http().get("/").status_code == 200
         memory = memory_of([each.instance.pid for each in vms])
         total = total_of(memory, original)
-    version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
     return Report(
-        version.splitlines()[0], platform.platform(), os.cpu_count() or 1, (load, os.getloadavg()[0]),
+        qemu_version(find_qemu("")), platform.platform(), os.cpu_count() or 1, (load, os.getloadavg()[0]),
         f"{composition} ({kernel})", how, budget, len(vms), memory, original, total, total // len(vms),
         percentiles(start), percentiles(first), percentiles(cpu),
     )  # fmt: skip

@@ -36,7 +36,9 @@ import load
 import boot  # the scripts beside this one; bench is no package
 from rumpel.build.manifest import load_manifest
 from rumpel.errors import UsageError
+from rumpel.machine.emulator import find_qemu
 from rumpel.machine.instance import Image, Instance, Options, image_of, start
+from rumpel.machine.recording import qemu_version
 from rumpel.resolve.plan import Plan
 
 ROOT = Path(__file__).parent.parent
@@ -264,7 +266,6 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     asked = arguments()
-    version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
     with tempfile.TemporaryDirectory(prefix="rumpel-bench-") as folder:
         os.environ["RUMPEL_STATE"] = folder
         bench = Bench(asked, Path(folder))
@@ -279,7 +280,7 @@ def main() -> int:
         for part in asked.only or PARTS:
             parts[part]()
     report = Report(
-        version.splitlines()[0], platform.platform(), os.cpu_count() or 1, round(idle, 3),
+        qemu_version(find_qemu("")), platform.platform(), os.cpu_count() or 1, round(idle, 3),
         bench.figures, bench.starts, bench.requests, bench.downloads, bench.growth,
     )  # fmt: skip
     print(table(bench.figures), file=sys.stderr)

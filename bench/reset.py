@@ -15,7 +15,6 @@ import contextlib
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -23,6 +22,8 @@ from pathlib import Path
 import msgspec
 
 import rumpel
+from rumpel.machine.emulator import find_qemu
+from rumpel.machine.recording import qemu_version
 
 
 class Reset(msgspec.Struct, frozen=True):
@@ -104,9 +105,13 @@ def main() -> int:
         parser.error("name each subject once, and at least one reset")
     load = os.getloadavg()[0]
     measured = measure(asked.subjects, asked.n)
-    version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
     report = Report(
-        version.splitlines()[0], platform.platform(), os.cpu_count() or 1, (load, os.getloadavg()[0]), asked.n, measured
+        qemu_version(find_qemu("")),
+        platform.platform(),
+        os.cpu_count() or 1,
+        (load, os.getloadavg()[0]),
+        asked.n,
+        measured,
     )
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
     if asked.output is None:

@@ -49,7 +49,7 @@ _CONFIGURE = (
     "--enable-tcg", "--enable-kvm", "--enable-slirp", "--enable-fdt=system", "--enable-zstd",
     "--enable-seccomp", "--enable-linux-io-uring",
     "--disable-docs", "--disable-tools", "--disable-guest-agent", "--disable-install-blobs",
-    "--static", "--enable-pie", "--disable-debug-info", "--disable-werror",
+    "--static", "--enable-pie", "--disable-debug-info", "--disable-qom-cast-debug", "--disable-werror",
 )  # fmt: skip
 
 
