@@ -57,10 +57,18 @@ def _aligned(offset: int) -> int:
     return -(-offset // 4) * 4
 
 
-def erofs(image: Path, scratch: Path) -> dict[str, File]:
-    """The entries of an erofs image by absolute path, as erofs-utils extracts them into the new folder `scratch`."""
-    command = ["fsck.erofs", f"--extract={scratch}", "--preserve", str(image)]
-    subprocess.run(command, check=True, timeout=200, capture_output=True)
+def extract(disk: Path, scratch: Path, *options: str) -> None:
+    """The entries of the erofs filesystem in a qcow2 file, as qemu-img and erofs-utils read them, into the new folder
+    `scratch`."""
+    with tempfile.NamedTemporaryFile(dir=scratch.parent) as plain:
+        unpack = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(disk), plain.name]
+        for command in (unpack, ["fsck.erofs", f"--extract={scratch}", *options, plain.name]):
+            subprocess.run(command, check=True, timeout=200, capture_output=True)
+
+
+def on_disk(disk: Path, scratch: Path) -> dict[str, File]:
+    """The entries of a root filesystem's disk by absolute path, by way of the new folder `scratch`."""
+    extract(disk, scratch, "--preserve")
     files = {}
     for path in scratch.rglob("*"):
         found = path.lstat()
@@ -81,7 +89,7 @@ def roots_of(manifest: Manifest, project: Path, scratch: Path) -> tuple[dict[str
         files = newc((folder / manifest.rootfs.path).read_bytes())
         return files, files
     initial = newc((folder / manifest.initramfs.path).read_bytes())
-    return erofs(folder / manifest.rootfs.path, scratch / "root"), initial
+    return on_disk(folder / manifest.rootfs.path, scratch / "root"), initial
 
 
 @functools.cache

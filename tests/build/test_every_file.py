@@ -177,7 +177,7 @@ def accounts_of(composition: str, kernel: str, scratch: Path) -> Accounts:
     """What the plan of an image explains of what is in it."""
     manifest = build(composition, BuildOptions(kernel=kernel, machine="microvm"))
     plan = Plan.from_json((ROOT / manifest.directory / manifest.plan.path).read_bytes())
-    assert manifest.rootfs.format == ("erofs" if composition in ON_DISK else "cpio")
+    assert manifest.rootfs.format == ("qcow2" if composition in ON_DISK else "cpio")
     return Accounts(plan, *roots_of(manifest, ROOT, scratch))
 
 

@@ -234,7 +234,7 @@ def test_arguments_and_variables_reach_the_program_without_a_build() -> None:
 
 
 @pytest.mark.boot
-@pytest.mark.parametrize(("composition", "formats"), [("hello", ["cpio"]), ("nginx", ["erofs", "cpio"])])
+@pytest.mark.parametrize(("composition", "formats"), [("hello", ["cpio"]), ("nginx", ["qcow2", "cpio"])])
 def test_build_json_names_files_that_are_what_it_says(composition: str, formats: list[str]) -> None:
     import hashlib
 

@@ -17,13 +17,13 @@ from rumpel.resolve.plan import Frozen
 
 MANIFEST_SCHEMA = 1
 
-FileFormat = Literal["pvh", "bzimage", "cpio", "erofs", "elf", "json", "text", "rom"]
+FileFormat = Literal["pvh", "bzimage", "cpio", "qcow2", "elf", "json", "text", "rom"]
 
 
 class ImageFile(Frozen, frozen=True):
     """One file of an image: `path` relative to the image's folder, `size` in bytes.
 
-    `format` is `pvh` or `bzimage` for a kernel, `cpio` or `erofs` for a root filesystem, `elf` for a program with
+    `format` is `pvh` or `bzimage` for a kernel, `cpio` or `qcow2` for a root filesystem, `elf` for a program with
     debugging information, `json` for data, `text` for a kernel's configuration, `rom` for a firmware.
     """
 
@@ -116,7 +116,7 @@ class WriteManifest(Step, frozen=True):
             composition=self.composition,
             directory=self.directory,
             kernel=_image_file(kernel, "kernel", kernel_format(kernel)),
-            rootfs=_image_file(rootfs, rootfs.name, "erofs" if self.on_disk else "cpio"),
+            rootfs=_image_file(rootfs, rootfs.name, "qcow2" if self.on_disk else "cpio"),
             plan=_image_file(plan, "plan.json", "json"),
             debug=tuple(_image_file(path, f"debug/{path.name}", _debug_format(path)) for path in debug),
             contents=_contents(contents),

@@ -1,6 +1,9 @@
-"""The root filesystem as a compressed read-only disk: an erofs image (Linux Documentation/filesystems/erofs.rst).
+"""The root filesystem as a compressed read-only disk: erofs (Linux Documentation/filesystems/erofs.rst) in a qcow2
+file (QEMU docs/interop/qcow2.txt).
 
-The same files give the same bytes: the UUID and all times are fixed, everything belongs to root.
+The filesystem is plain and the file's clusters are compressed: so QEMU decompresses, at the host's speed, and the guest
+reads plain blocks. The same files give the same bytes: the UUID and all times are fixed, everything belongs to root,
+one thread compresses.
 """
 
 from __future__ import annotations
@@ -22,9 +25,9 @@ FOLDERS = ("/dev", "/etc", "/proc", "/run", "/sys", "/tmp")
 # The root cannot be written to, so what init learns at the start is in memory.
 _LEARNT = {"etc/hosts": b"../run/hosts", "etc/resolv.conf": b"../run/resolv.conf"}
 
-# LZ4 costs least to read. Of clusters of 4, 16 and 64 KiB, Node's image takes 67, 59 and 53 MiB, and its start to the
-# first answer 4.0, 4.1 and 4.6 s of CPU time under TCG (3.5 s without compression, at 126 MiB).
-_COMPRESSION = ("-zlz4hc,9", "-C16384")
+# QEMU decompresses a whole cluster for each request that touches it, and keeps nothing of it; Linux reads 128 KiB about
+# a page fault, wherever that is. docs/packages.md has figures for other clusters.
+_FORMAT = "compression_type=zstd,cluster_size=32K"
 
 
 class RootDisk(Step, frozen=True):
@@ -52,10 +55,14 @@ class RootDisk(Step, frozen=True):
         tree.complete((*FOLDERS, *self.folders), self.part)
         check_programs(list(tree.entries.values()), tree.owners, self.programs)
         with tempfile.TemporaryDirectory(dir=targets[0].parent, prefix=".root-") as name:
-            tree.write(Path(name))
-            words = ["mkfs.erofs", "--quiet", *_COMPRESSION, "-T0", f"-U{UUID}", "--all-root", "-x-1"]
-            try:
-                workspace.run([*words, str(targets[0]), name])
-            except ToolError as failure:
-                raise tool_error("mkfs.erofs could not make the root filesystem's disk.", failure) from failure
+            files, plain = Path(name, "files"), Path(name, "plain")
+            files.mkdir()
+            tree.write(files)
+            make = ["mkfs.erofs", "--quiet", "-T0", f"-U{UUID}", "--all-root", "-x-1", str(plain), str(files)]
+            pack = ["qemu-img", "convert", "-q", "-m1", "-c", "-fraw", "-Oqcow2", f"-o{_FORMAT}"]
+            for words in (make, [*pack, str(plain), str(targets[0])]):
+                try:
+                    workspace.run(words)
+                except ToolError as failure:
+                    raise tool_error(f"{words[0]} could not make the root filesystem's disk.", failure) from failure
         targets[1].write_bytes(tree.contents())

@@ -58,7 +58,7 @@ class Roots:
             folders=self._mounts,
             programs=self._programs(()),
         )
-        targets = [f"{self.folder}/rootfs.erofs", f"{self.folder}/parts/contents.json"]
+        targets = [f"{self.folder}/rootfs.qcow2", f"{self.folder}/parts/contents.json"]
         rootfs, contents = step(disk, [*sources, *self.collected.values(), *self.generated.values()], targets)
         first = self._archive(step, init, "initramfs", _allowed(init))
         return Declared(rootfs, contents, (first[0], first[1]))

@@ -37,6 +37,7 @@ _DEBIAN_PACKAGES = {
     "lz4": "lz4",
     "zstd": "zstd",
     "mkfs.erofs": "erofs-utils",
+    "qemu-img": "qemu-utils",
     "xz": "xz-utils",
     "flex": "flex",
     "bison": "bison",

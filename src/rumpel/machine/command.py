@@ -252,8 +252,7 @@ def _device(plan: Plan, launch: Launch, device: Device, number: int, volumes: Ma
                 back += ["-object", f"filter-replay,id={name}-log,netdev={name}"]
         case "root":
             properties.setdefault("drive", "root-disk")
-            root = [("driver", "raw"), ("read-only", "on"), ("file.driver", "file"), ("file.filename", launch.disk)]
-            back = ["-blockdev", _node("root-disk", root, launch)]
+            back = ["-blockdev", _node("root-disk", _root(launch.disk), launch)]
         case "volume":
             volume = volumes[device.volume]
             name = volume_node(volume.name)
@@ -278,6 +277,12 @@ def _node(name: str, options: Options, launch: Launch) -> str:
         below = [(f"image.{key}", value) for key, value in options]
         options = [("driver", "blkreplay"), *read_only, *below]
     return _joined(f"node-name={name}", tuple(options))
+
+
+def _root(path: str) -> Options:
+    """A disk that is only read, by any number of machines. Recordings of earlier builds hold a raw image."""
+    driver = "qcow2" if path.endswith(".qcow2") else "raw"
+    return [("driver", driver), ("read-only", "on"), ("file.driver", "file"), ("file.filename", path)]
 
 
 def _block(path: str, volume: Volume) -> Options:

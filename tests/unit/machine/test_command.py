@@ -6,9 +6,10 @@ import itertools
 import shlex
 from dataclasses import replace
 
+import msgspec
 import pytest
 
-from rumpel.machine.command import ByHand, Inherited, Launch, Ram, Scratch, pasteable, qemu_command
+from rumpel.machine.command import ByHand, Counted, Inherited, Launch, Ram, Scratch, pasteable, qemu_command
 from rumpel.resolve.plan import Device, Kernel, Machine, Plan, Port, Ready, Settings, Volume
 from rumpel.resolve.settings import StartSettings, at_start
 
@@ -65,6 +66,21 @@ def test_flush_of_the_guest_reaches_the_disk_and_the_image_is_locked() -> None:
     assert "cache.no-flush=off" in block
     assert "file.locking=on" in block
     assert block.endswith("file.filename=/v/a,,b.ext4")
+
+
+ROOT_DISK = msgspec.structs.replace(
+    PLAN, devices=(Device(driver="virtio-blk", model="virtio-blk-device", backend="root"),)
+)
+
+
+@pytest.mark.parametrize(("disk", "driver"), [("/i/rootfs.qcow2", "qcow2"), ("/i/rootfs.erofs", "raw")])
+def test_the_root_s_disk_is_only_read_and_of_the_format_that_its_file_has(disk: str, driver: str) -> None:
+    command = qemu_command(ROOT_DISK, replace(LAUNCH, disk=disk), ByHand())
+    opened = f"node-name=root-disk,driver={driver},read-only=on,file.driver=file,file.filename={disk}"
+    assert values(command, "-blockdev") == [opened]
+    recorded = qemu_command(ROOT_DISK, replace(LAUNCH, disk=disk, counted=Counted("record", None, "/r/log")), ByHand())
+    [block] = values(recorded, "-blockdev")
+    assert block.startswith(f"node-name=root-disk,driver=blkreplay,read-only=on,image.driver={driver},")
 
 
 def test_line_by_hand_needs_no_descriptor_and_survives_a_shell() -> None:
