@@ -20,9 +20,11 @@ AcceleratorName = Literal["tcg", "kvm"]
 # Of a block node: keys and values as they are given to `-blockdev`.
 Options = list[tuple[str, str]]
 
-# 64 MiB holds what a generic Linux kernel, its init and a server translate to; QEMU's default is a quarter of the
-# host's memory up to 1 GiB, which a guest that translates much code (a JIT) would slowly make resident.
+# 64 MiB holds what a generic Linux kernel, its init and a server translate to, 128 MiB what they and the start of a
+# runtime with a JIT do: where it is full, all is thrown away. QEMU's default is a quarter of the host's memory up to
+# 1 GiB, which a guest that goes on translating (a JIT) would slowly make resident.
 TRANSLATION_BUFFER_MIB = 64
+TRANSLATION_BUFFER_JIT_MIB = 128
 
 # TCG's `max` has what a hardened guest wants (SMEP, SMAP, UMIP, RDSEED); five-level page tables only cost walks.
 CPU_MODELS: Mapping[AcceleratorName, str] = {"tcg": "max,la57=off", "kvm": "host"}
@@ -141,7 +143,7 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
     words += ["-M", _joined(machine.qemu_machine, machine.qemu_options + _memory_option(launch, machine.qemu_machine))]
     if launch.firmware or machine.firmware:
         words += ["-bios", launch.firmware or machine.firmware]
-    words += ["-accel", f"tcg,tb-size={TRANSLATION_BUFFER_MIB}" if launch.accelerator == "tcg" else launch.accelerator]
+    words += ["-accel", _translation(plan) if launch.accelerator == "tcg" else launch.accelerator]
     words += _counting(launch.counted)
     words += ["-cpu", CPU_MODELS[launch.accelerator]]
     words += ["-m", f"{memory}M", "-smp", str(launch.cpus or machine.cpus)]
@@ -181,6 +183,11 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
 def pasteable(command: tuple[str, ...]) -> str:
     """`command` as one line for a POSIX shell."""
     return shlex.join(command)
+
+
+def _translation(plan: Plan) -> str:
+    uses_jit = any(capability == "jit" for capability, _ in plan.capabilities)
+    return f"tcg,tb-size={TRANSLATION_BUFFER_JIT_MIB if uses_jit else TRANSLATION_BUFFER_MIB}"
 
 
 def _memory_id(machine: str) -> str:

@@ -83,6 +83,12 @@ def test_the_root_s_disk_is_only_read_and_of_the_format_that_its_file_has(disk: 
     assert block.startswith(f"node-name=root-disk,driver=blkreplay,read-only=on,image.driver={driver},")
 
 
+@pytest.mark.parametrize(("capabilities", "size"), [((), 64), ((("jit", "kernel/debian"),), 128)])
+def test_a_jit_has_a_larger_buffer_for_translated_code(capabilities: tuple[tuple[str, str], ...], size: int) -> None:
+    command = qemu_command(msgspec.structs.replace(PLAN, capabilities=capabilities), LAUNCH, ByHand())
+    assert values(command, "-accel") == [f"tcg,tb-size={size}"]
+
+
 def test_line_by_hand_needs_no_descriptor_and_survives_a_shell() -> None:
     command = qemu_command(PLAN, LAUNCH, ByHand())
     assert values(command, "-chardev") == ["stdio,id=console", "null,id=control"]
