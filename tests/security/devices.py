@@ -71,12 +71,19 @@ class Machine:
             if "return" in answer:
                 return answer["return"]
 
-    def touch(self, words: str) -> None:
-        """One word of the qtest protocol, such as `outl PORT VALUE` or `write ADDRESS SIZE DATA`."""
+    def touch(self, words: str) -> str:
+        """One word of the qtest protocol, such as `outl PORT VALUE` or `write ADDRESS SIZE DATA`, and its answer."""
         self.qtest.write(words + "\n")
         self.qtest.flush()
         while not (answer := self.qtest.readline()).startswith("OK"):
             assert answer.startswith("IRQ"), answer
+        return answer.removeprefix("OK").strip()
+
+    def notify(self, kind: int) -> None:
+        """Tells microvm's virtio device of this kind that its first queue has something new."""
+        slots = range(0xFEB00000, 0xFEB01000, 0x200)
+        at = next(each for each in slots if int(self.touch(f"readl 0x{each + 8:x}"), 16) == kind)
+        self.touch(f"writel 0x{at + 0x50:x} 0x0")
 
     def wait_for(self, text: str) -> None:
         """Until the console has `text`."""
@@ -95,6 +102,12 @@ class Machine:
         status = self.qmp("x-query-virtio-queue-status", path=path, queue=index)
         assert isinstance(status, dict)
         return status
+
+    def pull_out(self, device: str) -> None:
+        """Unplugs the device with this id from the machine's one slot of PCI Express, whatever the guest does."""
+        self.qmp("device_del", id=device)
+        self.touch("outl 0xcd0 0x0")  # ACPI's PCI hot-plug registers: which bus,
+        self.touch("outl 0xcc8 0x1")  # and which slot is let go of
 
     def knock(self) -> socket.socket:
         """A connection to the port that QEMU forwards to the guest: a packet comes to its network device."""

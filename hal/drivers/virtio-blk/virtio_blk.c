@@ -86,7 +86,8 @@ static int submit(struct hal_blk *device, struct hal_blk_request *request) {
     return status;
 }
 
-static void fail_all(struct blk *blk) {
+static void lost(struct blk *blk) {
+    blk->blk.gone = blk->device->gone = true;
     struct slot *slot;
     while ((slot = hal_virtqueue_detach(blk->queue)))
         finish(slot->request, -HAL_ENODEV);
@@ -119,18 +120,22 @@ static void interrupt(void *context) {
     }
     hal_virtqueue_kick(blk->queue);
     if (blk->device->gone)
-        fail_all(blk);
+        lost(blk);
 }
 
 static void config_changed(void *context) {
     struct blk *blk = context;
-    if (blk->device->transport->status(blk->device) & HAL_VIRTIO_NEEDS_RESET) {
-        blk->device->gone = true;
-        fail_all(blk);
-    }
+    if (blk->device->transport->status(blk->device) & HAL_VIRTIO_NEEDS_RESET)
+        lost(blk);
 }
 
-static const struct hal_blk_ops ops = {submit};
+static void check(struct hal_blk *device) {
+    struct blk *blk = (struct blk *)device;
+    if (!device->gone && !hal_virtio_answers(blk->device))
+        lost(blk);
+}
+
+static const struct hal_blk_ops ops = {submit, check};
 
 static void id_done(struct hal_blk_request *request) {
     request->context = NULL;

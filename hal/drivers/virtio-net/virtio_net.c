@@ -224,13 +224,9 @@ static bool receive_interrupts(struct hal_net *device, bool enable) {
     return hal_virtqueue_interrupts(((struct net *)device)->receive, enable);
 }
 
-/* A device that was unplugged raises no interrupt: its registers read as all ones or zeros. */
 static void check(struct hal_net *device) {
     struct net *net = (struct net *)device;
-    if (device->gone)
-        return;
-    uint8_t status = net->device->transport->status(net->device);
-    if (status & HAL_VIRTIO_DRIVER_OK && !(status & HAL_VIRTIO_NEEDS_RESET))
+    if (device->gone || hal_virtio_answers(net->device))
         return;
     net->device->gone = true;
     collect_sent(net);

@@ -49,3 +49,8 @@ void hal_virtio_ready(struct hal_virtio *device) {
     uint8_t status = HAL_VIRTIO_ACKNOWLEDGE | HAL_VIRTIO_DRIVER | HAL_VIRTIO_DRIVER_OK;
     device->transport->set_status(device, device->legacy ? status : status | HAL_VIRTIO_FEATURES_OK);
 }
+
+bool hal_virtio_answers(struct hal_virtio *device) {
+    uint8_t status = device->transport->status(device);
+    return status & HAL_VIRTIO_DRIVER_OK && !(status & HAL_VIRTIO_NEEDS_RESET);
+}

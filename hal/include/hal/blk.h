@@ -32,6 +32,8 @@ struct hal_blk_ops {
      * range outside the device or a count of 0 or above max_sectors.
      */
     int (*submit)(struct hal_blk *device, struct hal_blk_request *request);
+    /* Looks whether the device still answers; where it does not, it is gone and what it was given fails. NULL: nobody knows. */
+    void (*check)(struct hal_blk *device);
 };
 
 /* Never freed once registered; a device that vanished fails all requests with -HAL_ENODEV. */
@@ -40,6 +42,7 @@ struct hal_blk {
     uint64_t capacity; /* sectors */
     uint32_t max_sectors; /* of one request */
     bool read_only;
+    bool gone; /* the device vanished */
     bool flushes; /* FLUSH does something; without it every completed write is durable */
     char serial[21]; /* NUL-terminated, may be empty */
     struct hal_blk *next;

@@ -74,6 +74,8 @@ void hal_virtio_found(struct hal_virtio *device);
 /* Negotiates: `wanted` AND what the device has, plus VERSION_1. 0 or -HAL_ENODEV. */
 int hal_virtio_negotiate(struct hal_virtio *device, uint64_t wanted);
 void hal_virtio_ready(struct hal_virtio *device);
+/* Whether a device that was made ready still is: one that was unplugged raises no interrupt, its status reads as all ones or zeros. */
+bool hal_virtio_answers(struct hal_virtio *device);
 
 /*
  * A split virtqueue whose device side is not trusted: every id and length it writes is checked, an invalid one marks the

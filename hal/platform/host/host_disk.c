@@ -64,7 +64,7 @@ static int submit(struct hal_blk *blk, struct hal_blk_request *request) {
     return 0;
 }
 
-static const struct hal_blk_ops ops = {submit};
+static const struct hal_blk_ops ops = {submit, NULL};
 
 void host_disk_create(struct host_disk *disk, const char *serial, const void *data, size_t size) {
     memset(disk, 0, sizeof *disk);

@@ -6,7 +6,8 @@
 #include "nano/print.h"
 #include "nano/program.h"
 #include "nano/thread.h"
-#include "nano/timer.h"
+
+#define WATCH_NS 1000000000u
 
 struct transfer {
     struct hal_blk_request request;
@@ -18,6 +19,31 @@ static void transfer_done(struct hal_blk_request *request) {
     struct transfer *transfer = request->context;
     transfer->done = true;
     thread_wake(transfer->thread);
+}
+
+static void disk_lost(struct disk *disk) {
+    disk->failed = true;
+    program_device_lost("The disk '%s' is gone.", disk->device->serial);
+}
+
+static void look_after(struct work *work) {
+    struct disk *disk = CONTAINER(work, struct disk, look);
+    disk->device->ops->check(disk->device);
+    if (disk->device->gone)
+        disk_lost(disk);
+    else
+        timer_arm(&disk->watch, deadline_after(WATCH_NS));
+}
+
+static void watch_expired(struct timer *timer) {
+    work_schedule(&CONTAINER(timer, struct disk, watch)->look);
+}
+
+void disk_open(struct disk *disk, struct hal_blk *device) {
+    *disk = (struct disk){.device = device, .look = {.run = look_after}};
+    timer_init(&disk->watch, watch_expired);
+    if (device->ops->check)
+        timer_arm(&disk->watch, deadline_after(WATCH_NS));
 }
 
 uint64_t disk_size(const struct disk *disk) {
@@ -46,10 +72,9 @@ static int read_once(struct disk *disk, uint64_t sector, void *buffer, uint32_t 
         status = transfer->request.status;
     }
     kfree(transfer);
-    if (status == -ENODEV) {
-        disk->failed = true;
-        program_device_lost("The disk '%s' is gone.", disk->device->serial);
-    } else if (status != 0)
+    if (status == -ENODEV)
+        disk_lost(disk);
+    else if (status != 0)
         kprintf("nano: the disk '%s' could not read %u sectors from %lu on (error %d)\n", disk->device->serial, count, sector, -status);
     return status ? -EIO : 0;
 }

@@ -5,11 +5,18 @@
 #define NANO_DISK_H
 
 #include "hal/blk.h"
+#include "nano/timer.h"
+#include "nano/work.h"
 
 struct disk {
     struct hal_blk *device;
-    bool failed; /* it gave no answer in time: what it was given may still be written to, and it is asked nothing more */
+    bool failed; /* it is gone, or gave no answer in time: what it was given may still be written to, and it is asked nothing more */
+    struct timer watch;
+    struct work look;
 };
+
+/* Begins to use `device`. One that goes without a word is missed within a second. `disk` stays where it is. */
+void disk_open(struct disk *disk, struct hal_blk *device);
 
 /*
  * Reads `size` bytes from `offset`, both multiples of HAL_BLK_SECTOR, into memory of page_alloc(). Blocks. 0; -EIO: an

@@ -24,9 +24,10 @@ static void mount_root(void) {
     if (!end || end == value || strcmp(end, ",erofs") != 0)
         program_fail(FAIL_SETTINGS, "The setting 'root' is '%s', not SERIAL,erofs.", value);
     int length = (int)(end - value);
-    disk = (struct disk){.device = find_disk(value, (size_t)length)};
-    if (!disk.device)
+    struct hal_blk *device = find_disk(value, (size_t)length);
+    if (!device)
         program_fail(FAIL_ROOT_DISK, "The machine has no disk with the serial number '%.*s', where the root filesystem is.", length, value);
+    disk_open(&disk, device);
     struct node *root = erofs_mount(&disk, &why);
     if (!root)
         program_fail(strcmp(why, "the machine has too little memory") == 0 ? FAIL_MEMORY : FAIL_ROOT_DISK, "The root filesystem's disk '%.*s' cannot be mounted: %s.", length,
