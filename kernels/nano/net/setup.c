@@ -81,10 +81,17 @@ void net_dhcp_option(uint8_t option, uint8_t length, struct pbuf *message, uint1
         pbuf_copy_partial(message, &name_server, 4, offset);
 }
 
-static void write_file(const char *path, const char *text) {
-    int64_t status = vfs_write_file(path, 0644, text, strlen(text));
-    if (status < 0 && status != -EROFS)
-        kprintf("nano: The file '%s' could not be written (error %d).\n", path, (int)-status);
+/* A file of /run, and a link to it in /etc, where the image has no such file of its own: the root is only read. */
+static void write_file(const char *name, const char *text) {
+    char file[32], link[32], target[32];
+    hal_format(file, sizeof file, "/run/%s", name);
+    hal_format(link, sizeof link, "/etc/%s", name);
+    hal_format(target, sizeof target, "../run/%s", name);
+    int64_t status = vfs_write_file(file, 0644, text, strlen(text));
+    if (status >= 0)
+        status = vfs_symlink_path(link, target);
+    if (status < 0 && status != -EEXIST)
+        kprintf("nano: The file '%s' could not be written (error %d).\n", link, (int)-status);
 }
 
 static void write_names(void) {
@@ -95,12 +102,12 @@ static void write_names(void) {
         file_put(file);
     } else {
         hal_format(text, sizeof text, "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n", process.hostname);
-        write_file("/etc/hosts", text);
+        write_file("hosts", text);
     }
     if (name_server) {
         ip4_addr_t server = {name_server};
         hal_format(text, sizeof text, "nameserver %s\n", ip4addr_ntoa_r(&server, address, sizeof address));
-        write_file("/etc/resolv.conf", text);
+        write_file("resolv.conf", text);
     }
 }
 

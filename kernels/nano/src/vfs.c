@@ -194,6 +194,37 @@ int64_t vfs_path(struct node *node, char *buffer, size_t size) {
     return (int64_t)(size - at - 1);
 }
 
+/* The root is read-only for the program; what the kernel adds to it needs no more than memory. `data` is the node's. */
+static int add_to_root(const char *path, uint32_t mode, char *data) {
+    char name[NAME_MAX + 1];
+    struct node *parent;
+    int status = vfs_lookup(vfs_root, path, LOOKUP_PARENT, &parent, name);
+    if (status != 0)
+        return status;
+    struct node *child = node_create(parent->filesystem, parent->ops, name, strlen(name), mode);
+    if (child) {
+        child->complete = true;
+        child->data = data;
+        child->size = data ? strlen(data) : 0;
+        node_attach(parent, child);
+    }
+    node_put(parent);
+    return child ? 0 : -ENOMEM;
+}
+
+int vfs_symlink_path(const char *path, const char *target) {
+    struct node *node;
+    if (vfs_lookup(vfs_root, path, LOOKUP_NOFOLLOW, &node, NULL) == 0) {
+        node_put(node);
+        return -EEXIST;
+    }
+    char *copy = kstrdup(target);
+    int status = copy ? add_to_root(path, S_IFLNK | 0777, copy) : -ENOMEM;
+    if (status != 0)
+        kfree(copy);
+    return status;
+}
+
 int vfs_mkdir_path(const char *path) {
     char part[PATH_MAX];
     size_t length = strlen(path);
@@ -209,19 +240,9 @@ int vfs_mkdir_path(const char *path) {
             node_put(node);
             continue;
         }
-        /* The root is read-only for the program; a mount point in it needs no more than memory. */
-        char name[NAME_MAX + 1];
-        int status = vfs_lookup(vfs_root, part, LOOKUP_PARENT, &node, name);
+        int status = add_to_root(part, S_IFDIR | 0755, NULL);
         if (status != 0)
             return status;
-        struct node *child = node_create(node->filesystem, node->ops, name, strlen(name), S_IFDIR | 0755);
-        if (child) {
-            child->complete = true;
-            node_attach(node, child);
-        }
-        node_put(node);
-        if (!child)
-            return -ENOMEM;
     }
     return 0;
 }

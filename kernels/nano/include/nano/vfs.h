@@ -92,6 +92,7 @@ int vfs_remove(struct node *base, const char *path, bool directory_wanted);
 int vfs_rename(struct node *old_base, const char *old_path, struct node *new_base, const char *new_path, bool no_replace);
 int vfs_truncate(struct node *node, uint64_t size);
 int vfs_mkdir_path(const char *path); /* makes missing directories, for mount points */
+int vfs_symlink_path(const char *path, const char *target); /* in the root, read-only as it is; -EEXIST: `path` is there */
 int vfs_mount(const char *path, struct node *root);
 /* The absolute path of a node. Its length, or -ENAMETOOLONG, -ENOENT (removed). */
 int64_t vfs_path(struct node *node, char *buffer, size_t size);
