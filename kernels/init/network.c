@@ -92,6 +92,51 @@ static uint32_t gateway_of(const struct dhcp_reply *granted)
     return ((granted->gateway ^ granted->address) & mask) == 0 ? granted->gateway : 0;
 }
 
+/* `struct in6_ifreq` of Linux's <linux/ipv6.h>. */
+struct address6_request {
+    struct in6_addr address;
+    uint32_t prefix;
+    int index;
+};
+
+/* Sets what Linux does on its own with IPv6 on a device: a file of /proc/sys/net/ipv6/conf. */
+static bool set_own_ipv6(const char *device, const char *what, const char *value)
+{
+    char path[sizeof "/proc/sys/net/ipv6/conf//accept_dad" + IFNAMSIZ];
+    snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/%s", device, what);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    bool done = write(fd, value, strlen(value)) == (ssize_t)strlen(value);
+    close(fd);
+    return done;
+}
+
+/* Before the device is up: no addresses that routers announce, and the one that is fixed is in use at once (nobody is
+ * asked whether he has it, as with an address of IPv4). */
+static void prepare_ipv6(const char *device)
+{
+    if (!set_own_ipv6(device, "accept_ra", "0") || !set_own_ipv6(device, "accept_dad", "0"))
+        fail("The setting 'net6' fixes an address of IPv6, and the kernel has no IPv6 on the network device '%s': %s.", device,
+             strerror(errno));
+}
+
+static void set_ipv6(const char *device, const struct settings *settings)
+{
+    static const unsigned char NONE[SETTINGS_ADDRESS6];
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0), index = (int)if_nametoindex(device);
+    struct address6_request request = {.prefix = SETTINGS_PREFIX6, .index = index};
+    struct in6_rtmsg route = {.rtmsg_metric = 1, .rtmsg_flags = RTF_UP | RTF_GATEWAY, .rtmsg_ifindex = index};
+
+    memcpy(&request.address, settings->address6, sizeof request.address);
+    if (fd < 0 || ioctl(fd, SIOCSIFADDR, &request) != 0)
+        fail("The IPv6 address of the network device '%s' could not be set: %s.", device, strerror(errno));
+    memcpy(&route.rtmsg_gateway, settings->gateway6, sizeof route.rtmsg_gateway);
+    if (memcmp(settings->gateway6, NONE, sizeof NONE) != 0 && ioctl(fd, SIOCADDRT, &route) != 0)
+        fail("The IPv6 gateway could not be set: %s.", strerror(errno));
+    close(fd);
+}
+
 /* Asks for an address until a server grants one, and fills in `settings`. */
 static void obtain_lease(const struct ifreq *device, struct settings *settings)
 {
@@ -165,39 +210,50 @@ static void write_names(const struct settings *settings)
     const bool on_disk = settings->root_serial[0] != '\0';
     const char *hosts = on_disk ? "/run/hosts" : "/etc/hosts";
     const char *resolver = on_disk ? "/run/resolv.conf" : "/etc/resolv.conf";
-    char text[256];
+    static const unsigned char NONE[SETTINGS_ADDRESS6];
+    char text[256], server6[INET6_ADDRSTRLEN];
     struct in_addr server = {htonl(settings->nameserver)};
     snprintf(text, sizeof text, "127.0.0.1 localhost\n::1 localhost\n");
     if (settings->hostname != NULL)
         snprintf(text + strlen(text), sizeof text - strlen(text), "127.0.1.1 %s\n", settings->hostname);
     write_file(hosts, O_EXCL, text);
-    if (settings->nameserver == 0)
-        return;
-    snprintf(text, sizeof text, "nameserver %s\n", inet_ntoa(server));
-    write_file(resolver, O_TRUNC, text);
+    text[0] = '\0';
+    if (settings->nameserver != 0)
+        snprintf(text, sizeof text, "nameserver %s\n", inet_ntoa(server));
+    if (memcmp(settings->nameserver6, NONE, sizeof NONE) != 0)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "nameserver %s\n",
+                 inet_ntop(AF_INET6, settings->nameserver6, server6, sizeof server6));
+    if (text[0] != '\0')
+        write_file(resolver, O_TRUNC, text);
 }
 
 void set_up_network(struct settings *settings)
 {
+    const bool static6 = settings->net6 == SETTINGS_NET6_STATIC;
     struct ifreq device = {0};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0) {
-        if (settings->net == SETTINGS_NET_NONE)
+        if (settings->net == SETTINGS_NET_NONE && !static6)
             return; /* a kernel without a network */
         fail("The network cannot be set up: %s.", strerror(errno));
     }
     bring_up(fd, "lo");
-    if (settings->net != SETTINGS_NET_NONE) {
+    if (settings->net != SETTINGS_NET_NONE || static6) {
         for (int64_t end = now_ms() + DEVICE_DEADLINE_MS; !find_device(fd, &device);) {
             if (now_ms() >= end)
-                fail("The setting 'net' asks for a network, but there is no network device.");
+                fail("The setting '%s' asks for a network, but there is no network device.",
+                     settings->net != SETTINGS_NET_NONE ? "net" : "net6");
             pause_ms(DEVICE_POLL_MS);
         }
+        if (static6)
+            prepare_ipv6(device.ifr_name);
         bring_up(fd, device.ifr_name);
+        if (static6)
+            set_ipv6(device.ifr_name, settings);
         if (settings->net == SETTINGS_NET_DHCP)
             obtain_lease(&device, settings);
-        if (!set_address(fd, device.ifr_name, settings->address, settings->prefix))
+        if (settings->net != SETTINGS_NET_NONE && !set_address(fd, device.ifr_name, settings->address, settings->prefix))
             fail("The address of the network device '%s' could not be set: %s.", device.ifr_name, strerror(errno));
         if (!set_gateway(fd, settings->gateway))
             fail("The gateway could not be set: %s.", strerror(errno));

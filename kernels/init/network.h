@@ -1,4 +1,4 @@
-/* The network: the loopback device, and the first other device by the setting `net`. */
+/* The network: the loopback device, and the first other device by the settings `net` and `net6`. */
 #ifndef RUMPEL_INIT_NETWORK_H
 #define RUMPEL_INIT_NETWORK_H
 

@@ -1,10 +1,11 @@
 #include "settings.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
 /* Keys that may stand once in a source, as bits of `seen`; and groups that a source replaces as a whole. */
-enum { SEEN_PROGRAM = 1, SEEN_HOSTNAME = 2, SEEN_NET = 4, SEEN_CLOCK = 8, SEEN_ARGUMENT = 16, SEEN_VOLUME = 32, SEEN_ROOT = 64 };
+enum { SEEN_PROGRAM = 1, SEEN_HOSTNAME = 2, SEEN_NET = 4, SEEN_CLOCK = 8, SEEN_ARGUMENT = 16, SEEN_VOLUME = 32, SEEN_ROOT = 64, SEEN_NET6 = 128 };
 
 static const int64_t CLOCK_LIMIT = INT64_C(100) * 366 * 86400; /* a century either way */
 
@@ -114,6 +115,55 @@ static bool set_net(struct settings *settings, struct source *source, const char
     if (settings->gateway != 0 && ((settings->gateway ^ settings->address) & mask) != 0)
         return wrong(source, "net", value, "its gateway is outside of the address's network");
     settings->net = SETTINGS_NET_STATIC;
+    return true;
+}
+
+static bool is_given(const unsigned char address6[SETTINGS_ADDRESS6])
+{
+    static const unsigned char NONE[SETTINGS_ADDRESS6];
+    return memcmp(address6, NONE, sizeof NONE) != 0;
+}
+
+/* An IPv6 address in its text form (RFC 4291, section 2.2) from `*text` on; moves `*text` behind it. */
+static bool address6(const char **text, unsigned char value[SETTINGS_ADDRESS6])
+{
+    char room[INET6_ADDRSTRLEN];
+    size_t length = strspn(*text, "0123456789abcdefABCDEF:");
+    if (length >= sizeof room)
+        return false;
+    memcpy(room, *text, length);
+    room[length] = '\0';
+    *text += length;
+    return inet_pton(AF_INET6, room, value) == 1 && is_given(value);
+}
+
+static bool set_net6(struct settings *settings, struct source *source, const char *value)
+{
+    static const char STATIC[] = "static,", PREFIX[] = "/64";
+    const char *at = value;
+
+    if (!once(source, SEEN_NET6, "net6", value))
+        return false;
+    memset(settings->gateway6, 0, sizeof settings->gateway6);
+    memset(settings->nameserver6, 0, sizeof settings->nameserver6);
+    settings->net6 = SETTINGS_NET6_AUTO;
+    if (strcmp(value, "auto") == 0)
+        return true;
+    if (strncmp(value, STATIC, sizeof STATIC - 1) != 0)
+        return wrong(source, "net6", value, "it must be 'auto' or 'static,ADDRESS/64,GATEWAY,NAMESERVER'");
+    at += sizeof STATIC - 1;
+    if (!address6(&at, settings->address6))
+        return wrong(source, "net6", value, "its address is not an IPv6 address");
+    if (strncmp(at, PREFIX, sizeof PREFIX - 1) != 0)
+        return wrong(source, "net6", value, "its address must be followed by '/64'");
+    at += sizeof PREFIX - 1;
+    if (*at++ != ',' || (*at != ',' && !address6(&at, settings->gateway6)) || *at++ != ',')
+        return wrong(source, "net6", value, "its gateway must be an IPv6 address or nothing, between commas");
+    if ((*at != '\0' && !address6(&at, settings->nameserver6)) || *at != '\0')
+        return wrong(source, "net6", value, "its name server must be an IPv6 address or nothing, at the end");
+    if (is_given(settings->gateway6) && memcmp(settings->gateway6, settings->address6, SETTINGS_PREFIX6 / 8) != 0)
+        return wrong(source, "net6", value, "its gateway is outside of the address's network");
+    settings->net6 = SETTINGS_NET6_STATIC;
     return true;
 }
 
@@ -324,6 +374,8 @@ static bool set(struct settings *settings, struct source *source, const char *ke
         return set_volume(settings, source, value);
     if (strcmp(key, "net") == 0)
         return set_net(settings, source, value);
+    if (strcmp(key, "net6") == 0)
+        return set_net6(settings, source, value);
     if (strcmp(key, "hostname") == 0)
         return set_hostname(settings, source, value);
     if (strcmp(key, "clock") == 0)

@@ -18,9 +18,12 @@ enum {
     SETTINGS_SECRET_NAME = 64, /* the longest name of a secret */
     SETTINGS_SERIAL = 20,  /* VIRTIO_BLK_ID_BYTES, virtio 1.1 section 5.2.6 */
     SETTINGS_HOSTNAME = 64, /* __NEW_UTS_LEN */
+    SETTINGS_ADDRESS6 = 16, /* bytes */
+    SETTINGS_PREFIX6 = 64,  /* the only one (RFC 4291, section 2.5.1) */
     SETTINGS_ERROR = 256,
 };
 
+enum settings_net6 { SETTINGS_NET6_AUTO, SETTINGS_NET6_STATIC };
 enum settings_net { SETTINGS_NET_NONE, SETTINGS_NET_STATIC, SETTINGS_NET_DHCP };
 
 struct settings_volume {
@@ -35,7 +38,7 @@ struct settings_secret {
     char *value;
 };
 
-/* Addresses are in host byte order; 0 stands for "none". Strings point into the buffers given to settings_merge. */
+/* Addresses of IPv4 are in host byte order, those of IPv6 as they are sent; 0 stands for "none". Strings point into the buffers given to settings_merge. */
 struct settings {
     const char *program;
     const char *arguments[SETTINGS_ARGUMENTS];
@@ -46,6 +49,8 @@ struct settings {
     enum settings_net net;
     uint32_t address, gateway, nameserver;
     unsigned prefix; /* 1 to 32 */
+    enum settings_net6 net6;
+    unsigned char address6[SETTINGS_ADDRESS6], gateway6[SETTINGS_ADDRESS6], nameserver6[SETTINGS_ADDRESS6];
     struct settings_volume volumes[SETTINGS_VOLUMES];
     size_t volume_count;
     char root_serial[SETTINGS_SERIAL + 1]; /* of the disk with the root filesystem; empty: the initramfs is the root */

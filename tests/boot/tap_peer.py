@@ -1,4 +1,5 @@
-"""A network of one machine: run in a network namespace of its own, with QEMU's words as arguments.
+"""A network of one machine: run in a network namespace of its own, with the guest's address in `fd00:6::/64` and QEMU's
+words as arguments.
 
 Makes a TAP, announces the network `fd00:6::/64` on it as an IPv6 router would (RFC 4861), starts QEMU on it, asks the
 web server in it for `/` at each of its addresses, and looks at the SYN-ACK segments of some connections. Prints a JSON
@@ -20,7 +21,6 @@ TAP = "tap0"
 PATIENCE = 120.0  # seconds until a page must have come
 GUEST4 = "10.0.2.15"
 GUEST_LINK_LOCAL = "fe80::5054:ff:fe12:3456"  # of QEMU's first MAC address (RFC 4291, appendix A)
-GUEST_GLOBAL = "fd00:6::5054:ff:fe12:3456"  # the same interface in the announced network (RFC 4862)
 ROUTER4, ROUTER6 = "10.0.2.2", "fd00:6::1"
 PORT = 80
 CONNECTIONS = 6
@@ -109,9 +109,10 @@ def main() -> None:
     wire.setblocking(False)
     advertisement = announcement(wire.getsockname()[4])
     pages: dict[str, str] = {}
-    asked = [(GUEST4, socket.AF_INET), (f"{GUEST_LINK_LOCAL}%{TAP}", socket.AF_INET6), (GUEST_GLOBAL, socket.AF_INET6)]
+    guest_global, *words = sys.argv[1:]
+    asked = [(GUEST4, socket.AF_INET), (f"{GUEST_LINK_LOCAL}%{TAP}", socket.AF_INET6), (guest_global, socket.AF_INET6)]
     asked += [(GUEST4, socket.AF_INET)] * CONNECTIONS
-    with subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=sys.stderr) as qemu:
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=sys.stderr) as qemu:
         try:
             for address, family in asked:
                 deadline = time.monotonic() + PATIENCE

@@ -25,9 +25,9 @@ def own_network() -> list[str]:
     pytest.skip("neither a network namespace nor a TAP can be made here")
 
 
-def qemu_words() -> list[str]:
+def qemu_words(*options: str) -> list[str]:
     """What starts the web server on nano, its network a TAP in place of QEMU's own."""
-    command = ["./rumpel", "run", "web", "--kernel", "nano", "--accel", "tcg", "--print-command"]
+    command = ["./rumpel", "run", "web", "--kernel", "nano", "--accel", "tcg", *options, "--print-command"]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=300)
     words = shlex.split(done.stdout.splitlines()[-1])
     network = words.index("-netdev") + 1
@@ -36,9 +36,17 @@ def qemu_words() -> list[str]:
     return words
 
 
-def test_a_server_is_reached_over_ipv4_and_ipv6_and_its_connections_cannot_be_guessed() -> None:
-    way, words = own_network(), qemu_words()
-    command = [*way, sys.executable, str(PEER), *words]
+# By a router's announcement, which is there each time, and by the setting: whose network the announced one is.
+@pytest.mark.parametrize(
+    ("options", "address"),
+    [((), "fd00:6::5054:ff:fe12:3456"), (("--address6", "fd00:6::15/64,fd00:6::1"), "fd00:6::15")],
+    ids=["announced", "fixed"],
+)
+def test_a_server_is_reached_over_ipv4_and_ipv6_and_its_connections_cannot_be_guessed(
+    options: tuple[str, ...], address: str
+) -> None:
+    way, words = own_network(), qemu_words(*options)
+    command = [*way, sys.executable, str(PEER), address, *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=550)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
@@ -46,7 +54,7 @@ def test_a_server_is_reached_over_ipv4_and_ipv6_and_its_connections_cannot_be_gu
     assert seen["pages"] == {
         "10.0.2.15": site,
         "fe80::5054:ff:fe12:3456": site,
-        "fd00:6::5054:ff:fe12:3456": site,
+        address: site,
     }
     numbers = list(dict.fromkeys(number for number, _, _ in seen["greetings"]))  # a segment may come twice
     assert len(numbers) >= 6

@@ -60,6 +60,19 @@ def test_a_network_where_nobody_answers_ends_the_wait_for_an_address(
     assert (end.control, end.last_line, end.qemu) == ((f"fail {why}",), f"nano: {why}", Status.NETWORK)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "dhcp", "static,fd00:2::15/48,,", "static,1::2::3/64,,", "static,fd00:2::15/64,fd00:3::2,",
+        "static,::/64,,", "static,fd00:2::15/64,,fd00:2::3,", "static,1:2:3:4:5:6:7:8:9/64,,",
+    ],
+)  # fmt: skip
+def test_an_address_of_ipv6_that_cannot_be_is_refused(kernel: Path, waiting: Path, tmp_path: Path, value: str) -> None:
+    end = nano.run(kernel, devices.root(waiting, devices.ADDRESS, f"net6={value}"), tmp_path, extra=NETWORK)
+    why = f"The setting 'net6' is '{value}'; it must be 'auto' or 'static,ADDRESS/64,GATEWAY,NAMESERVER'."
+    assert (end.control, end.last_line, end.qemu) == ((f"fail {why}",), f"nano: {why}", Status.SETTINGS)
+
+
 def test_a_device_that_lies_in_its_used_ring_is_not_believed_again(kernel: Path, waiting: Path, tmp_path: Path) -> None:
     words = nano.command(kernel, tmp_path, "32M")
     words += NETWORK
@@ -134,9 +147,7 @@ def drive(image: Path, *, slow: bool = False) -> list[str]:
 
 
 @pytest.mark.parametrize("reading", [False, True], ids=["idle", "reading"])
-def test_a_disk_that_is_unplugged_is_missed_at_once(
-    kernel: Path, waiting: Path, tmp_path: Path, reading: bool
-) -> None:
+def test_a_disk_that_is_unplugged_is_missed_at_once(kernel: Path, waiting: Path, tmp_path: Path, reading: bool) -> None:
     program = nano.compile_static(PROGRAMS / "read_all.c", tmp_path / "p", "musl-gcc") if reading else waiting
     words = devices.on_q35(nano.command(kernel, tmp_path, "64M"))
     words += ["-device", "pcie-root-port,id=rp,chassis=1", *drive(disk_root(program, tmp_path), slow=reading)]

@@ -8,11 +8,15 @@
 
 struct pbuf;
 struct ip_addr;
+struct ip6_addr;
 
 /* Memory: NULL where the kernel has little left, so that traffic cannot starve the program (memory.c). */
 void *net_memory_alloc(size_t size);
 void *net_memory_calloc(size_t count, size_t size);
 void net_memory_free(void *block);
+
+/* The router for addresses of IPv6 outside of the network, from the setting `net6`; NULL: what routers announce. */
+const struct ip6_addr *net_gateway6(void);
 
 uint32_t net_random32(void);
 /* The one's complement sum of bytes in memory order, folded to 16 bits, not inverted (RFC 1071). */

@@ -1,5 +1,5 @@
 /*
- * The network at boot: lwIP, its timer, the address from the setting `net`.
+ * The network at boot: lwIP, its timer, the addresses from the settings `net` and `net6`.
  */
 #include "hal/boot.h"
 #include "hal/clock.h"
@@ -8,6 +8,7 @@
 #include "lwip/dhcp.h"
 #include "lwip/ethip6.h"
 #include "lwip/init.h"
+#include "lwip/ip6_addr.h"
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
 #include "lwip/priv/tcp_priv.h"
@@ -32,6 +33,7 @@
 
 static struct timer timer;
 static uint32_t name_server; /* network byte order; 0: none */
+static ip6_addr_t gateway6, name_server6; /* any: none */
 static bool ready, tcp_timed;
 
 u32_t sys_now(void) {
@@ -95,7 +97,7 @@ static void write_file(const char *name, const char *text) {
 }
 
 static void write_names(void) {
-    char text[192], address[16];
+    char text[192], address[40];
     struct file *file;
     vfs_mkdir_path("/etc");
     if (vfs_open(NULL, "/etc/hosts", O_RDONLY, 0, &file) == 0) {
@@ -104,11 +106,19 @@ static void write_names(void) {
         hal_format(text, sizeof text, "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n", process.hostname);
         write_file("hosts", text);
     }
+    size_t length = 0;
     if (name_server) {
         ip4_addr_t server = {name_server};
-        hal_format(text, sizeof text, "nameserver %s\n", ip4addr_ntoa_r(&server, address, sizeof address));
-        write_file("resolv.conf", text);
+        length = hal_format(text, sizeof text, "nameserver %s\n", ip4addr_ntoa_r(&server, address, sizeof address));
     }
+    if (!ip6_addr_isany(&name_server6)) {
+        ip6addr_ntoa_r(&name_server6, address, sizeof address);
+        for (char *at = address; *at; at++)
+            *at |= 0x20; /* small letters (RFC 5952, 4.3); digits and ':' have the bit */
+        length += hal_format(text + length, sizeof text - length, "nameserver %s\n", address);
+    }
+    if (length)
+        write_file("resolv.conf", text);
 }
 
 static bool leased(void) {
@@ -160,6 +170,68 @@ static bool parse_static(const char *text, ip4_addr_t *address, ip4_addr_t *mask
     return true;
 }
 
+static int hexadecimal(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+/* One address of eight groups, `::` for those of zeros (RFC 4291, 2.2; no dotted end), up to what cannot belong to it. */
+static bool parse_address6(const char **text, ip6_addr_t *address) {
+    uint16_t groups[8] = {0}, value[8] = {0};
+    int count = 0, gap = -1;
+    const char *at = *text;
+    if (at[0] == ':' && at[1] == ':') {
+        gap = 0;
+        at += 2;
+    }
+    while (count < 8 && hexadecimal(*at) >= 0) {
+        for (int digits = 0; digits < 4 && hexadecimal(*at) >= 0; digits++, at++)
+            groups[count] = (uint16_t)(groups[count] << 4 | hexadecimal(*at));
+        count++;
+        if (at[0] == ':' && at[1] == ':' && gap < 0) {
+            gap = count;
+            at += 2;
+        } else if (at[0] == ':' && hexadecimal(at[1]) >= 0 && count < 8) {
+            at++;
+        } else {
+            break;
+        }
+    }
+    if (gap < 0 ? count != 8 : count == 8)
+        return false;
+    int before = gap < 0 ? 8 : gap;
+    for (int i = 0; i < count; i++)
+        value[i < before ? i : 8 - count + i] = lwip_htons(groups[i]);
+    memset(address, 0, sizeof *address);
+    memcpy(address->addr, value, sizeof value);
+    *text = at;
+    return true;
+}
+
+static bool parse_static6(const char *text, ip6_addr_t *address) {
+    static const char prefix[] = "/64,";
+    if (!parse_address6(&text, address) || ip6_addr_isany(address) || strncmp(text, prefix, sizeof prefix - 1) != 0)
+        return false;
+    text += sizeof prefix - 1;
+    if ((*text != ',' && (!parse_address6(&text, &gateway6) || !ip6_addr_netcmp_zoneless(&gateway6, address))) || *text++ != ',')
+        return false;
+    return (!*text || parse_address6(&text, &name_server6)) && !*text;
+}
+
+const ip6_addr_t *net_gateway6(void) {
+    return ip6_addr_isany(&gateway6) ? NULL : &gateway6;
+}
+
+/* Addresses of IPv6: the link-local one, and those that routers announce or the one that is fixed. */
+static void set_up6(struct netif *netif, const ip6_addr_t *fixed) {
+    netif_create_ip6_linklocal_address(netif, 1);
+    netif_set_ip6_autoconfig_enabled(netif, fixed == NULL);
+    if (!fixed)
+        return;
+    /* In use at once: nobody is asked whether he has it, as with an address of IPv4. */
+    netif_ip6_addr_set(netif, 1, fixed);
+    netif_ip6_addr_set_state(netif, 1, IP6_ADDR_PREFERRED);
+}
+
 static void start_stack(void) {
     if (ready)
         return;
@@ -172,26 +244,29 @@ static void start_stack(void) {
 }
 
 static void set_up(void) {
-    const char *net = settings_get("net");
+    const char *net = settings_get("net"), *net6 = settings_get("net6");
+    gateway6 = name_server6 = (ip6_addr_t){0};
     start_stack();
     program_start_line = "start listen"; /* see tcp_listen.c */
-    if (!net) {
+    if (!net && !net6) {
         write_names();
         return;
     }
     struct hal_net *device = hal_net_first();
     if (!device)
-        program_fail(FAIL_NETWORK, "The setting 'net' asks for a network, but there is no network device.");
+        program_fail(FAIL_NETWORK, "The setting '%s' asks for a network, but there is no network device.", net ? "net" : "net6");
     ip4_addr_t address = {0}, mask = {0}, gateway = {0};
-    bool dhcp = strcmp(net, "dhcp") == 0;
-    if (!dhcp && (strncmp(net, "static,", 7) != 0 || !parse_static(net + 7, &address, &mask, &gateway)))
+    ip6_addr_t address6;
+    bool dhcp = net && strcmp(net, "dhcp") == 0, fixed6 = net6 && strcmp(net6, "auto") != 0;
+    if (net && !dhcp && (strncmp(net, "static,", 7) != 0 || !parse_static(net + 7, &address, &mask, &gateway)))
         program_fail(FAIL_SETTINGS, "The setting 'net' is '%.80s'; it must be 'dhcp' or 'static,ADDRESS/BITS,GATEWAY,NAMESERVER'.", net);
+    if (fixed6 && (strncmp(net6, "static,", 7) != 0 || !parse_static6(net6 + 7, &address6)))
+        program_fail(FAIL_SETTINGS, "The setting 'net6' is '%.120s'; it must be 'auto' or 'static,ADDRESS/64,GATEWAY,NAMESERVER'.", net6);
     if (!net_device_attach(device))
         program_fail(FAIL_MEMORY, "The network device could not be set up: there is no memory for it.");
     struct netif *netif = net_device_netif();
     netif_set_hostname(netif, process.hostname);
-    netif_create_ip6_linklocal_address(netif, 1);
-    netif_set_ip6_autoconfig_enabled(netif, 1);
+    set_up6(netif, fixed6 ? &address6 : NULL);
     if (dhcp) {
         if (dhcp_start(netif) != ERR_OK)
             program_fail(FAIL_MEMORY, "DHCP could not be started: there is no memory for it.");

@@ -72,7 +72,7 @@ static const char *wrong_volume(const char *value) {
     return "this kernel has no filesystem for volumes (kernels that have: linux, debian)";
 }
 
-/* Every key: whether it may stand more than once in a source, whether its value may be shown. net and root are checked where
+/* Every key: whether it may stand more than once in a source, whether its value may be shown. net, net6 and root are checked where
  * they are used. */
 static const struct key {
     const char *name;
@@ -81,7 +81,7 @@ static const struct key {
 } keys[] = {{"clear", true, false, wrong_clear},     {"program", false, false, wrong_program}, {"arg", true, false, NULL},
             {"env", true, true, wrong_variable},     {"secret", true, true, wrong_secret},     {"hostname", false, false, wrong_hostname},
             {"net", false, false, NULL},             {"root", false, false, NULL},             {"clock", false, false, wrong_clock},
-            {"volume", true, false, wrong_volume}};
+            {"volume", true, false, wrong_volume},   {"net6", false, false, NULL}};
 
 static const struct key *find_key(const char *record, size_t length) {
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)

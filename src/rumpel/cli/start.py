@@ -23,8 +23,8 @@ R = TypeVar("R")
 _CLOCK = re.compile(r"([+-]?[0-9]{1,12})([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LARGEST_SECRET = 64 * 1024
-_NAMES = ("environment", "env_files", "secrets", "hostname", "address", "clock", "no_arguments", "volumes", "sizes",
-          "without")  # fmt: skip
+_NAMES = ("environment", "env_files", "secrets", "hostname", "address", "address6", "clock", "no_arguments", "volumes",
+          "sizes", "without")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class StartWords:
     secrets: tuple[str, ...] = ()
     hostname: str | None = None
     address: str | None = None
+    address6: str | None = None
     clock: str = ""
     no_arguments: bool = False
     volumes: tuple[str, ...] = ()
@@ -59,6 +60,9 @@ def start_options(command: Callable[P, R]) -> Callable[..., R]:
     @click.option("--hostname", metavar="NAME", help="The guest's host name. [the composition's]")
     @click.option(
         "--address", metavar="ADDRESS/BITS[,GATEWAY[,NAMESERVER]]", help="The guest's IPv4 network, or 'dhcp'."
+    )
+    @click.option(
+        "--address6", metavar="ADDRESS/64[,GATEWAY[,NAMESERVER]]", help="The guest's IPv6 network, or 'auto'."
     )
     @click.option(
         "--clock-offset",
@@ -86,11 +90,12 @@ def start_options(command: Callable[P, R]) -> Callable[..., R]:
 
 def start_settings(words: StartWords, arguments: tuple[str, ...]) -> StartSettings:
     """What the words ask for. Reads the files that they name; raises UsageError for what no start can be given."""
-    from rumpel.resolve.settings import StartSettings, check_start, parse_address
+    from rumpel.resolve.settings import StartSettings, check_start, parse_address, parse_address6
 
     if arguments and words.no_arguments:
         raise UsageError("'--no-arguments' does not go with arguments.", hint="Leave out one of them.")
     address, gateway, nameserver = (None, None, None) if words.address is None else parse_address(words.address)
+    address6, gateway6, nameserver6 = (None, None, None) if words.address6 is None else parse_address6(words.address6)
     variables = [variable for file in words.env_files for variable in _from_file(file)]
     settings = StartSettings(
         arguments=() if words.no_arguments else arguments or None,
@@ -99,6 +104,9 @@ def start_settings(words: StartWords, arguments: tuple[str, ...]) -> StartSettin
         address=address,
         gateway=gateway,
         nameserver=nameserver,
+        address6=address6,
+        gateway6=gateway6,
+        nameserver6=nameserver6,
         clock=_clock(words.clock),
         secrets=tuple(_secret(word) for word in words.secrets),
         volumes=tuple(_volumes(words).values()),

@@ -330,6 +330,7 @@ def _user_network(name: str, plan: Plan, launch: Launch) -> str:
         interface = ipaddress.IPv4Interface(address)
         guest = str(interface.ip)
         words += _network(interface, settings)
+    words += _network6(settings)
     # Only the first network device carries the program's ports.
     first = next(device for device in plan.devices if device.backend == "net-user")
     replayed = launch.counted is not None and launch.counted.mode == "replay"  # what came by ports is in the log
@@ -346,6 +347,18 @@ def _network(interface: ipaddress.IPv4Interface, settings: Settings) -> list[str
     # QEMU answers names only at an address of its own network; another server is reached like any host.
     if nameserver and ipaddress.IPv4Address(nameserver) in interface.network:
         words.append(f"dns={nameserver}")
+    return words
+
+
+def _network6(settings: Settings) -> list[str]:
+    if settings.address6 == "auto":
+        return []
+    network = ipaddress.IPv6Interface(settings.address6).network
+    words = [f"ipv6-net={network}"]
+    if settings.gateway6:
+        words.append(f"ipv6-host={settings.gateway6}")
+    if settings.nameserver6 and ipaddress.IPv6Address(settings.nameserver6) in network:
+        words.append(f"ipv6-dns={settings.nameserver6}")
     return words
 
 

@@ -176,6 +176,9 @@ def composition(root: Mapping, files: tuple[Origin, ...]) -> Composition:
         address=_text(settings, "address", "10.0.2.15/24"),
         gateway=_text(settings, "gateway", "10.0.2.2"),
         nameserver=_text(settings, "nameserver", "10.0.2.3"),
+        address6=_text(settings, "address6", "auto"),
+        gateway6=_text(settings, "gateway6"),
+        nameserver6=_text(settings, "nameserver6"),
         volumes=tuple(_volume(entry) for entry in _entries(root, "volumes")),
         ports=tuple(
             HostPort(entry.key, int(_number(_mapping(entry), "host", 0)), entry.location)

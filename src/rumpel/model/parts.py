@@ -308,6 +308,9 @@ class Composition:
     address: str = "10.0.2.15/24"
     gateway: str = "10.0.2.2"
     nameserver: str = "10.0.2.3"
+    address6: str = "auto"
+    gateway6: str = ""
+    nameserver6: str = ""
     volumes: tuple[VolumeSpec, ...] = ()
     ports: tuple[HostPort, ...] = ()
     ready: ReadySpec | None = None

@@ -1,4 +1,5 @@
-"""What a guest's network settings may be: one IPv4 network behind QEMU, which answers at the gateway's address."""
+"""What a guest's network settings may be: one IPv4 network behind QEMU, and one of IPv6, which answers at the gateways'
+addresses."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import re
 
 # QEMU takes three addresses of the network for itself (gateway, name server, first DHCP lease); net/slirp.c.
 SHORTEST_PREFIX, LONGEST_PREFIX = 8, 29
+PREFIX6 = 64  # of every unicast address but a few (RFC 4291, 2.5.1)
 LONGEST_HOSTNAME = 64  # __NEW_UTS_LEN
 
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -40,6 +42,41 @@ def network_problem(address: str, gateway: str, nameserver: str) -> str:
     if gateway and gateway == nameserver:
         return f"The name server '{nameserver}' is the gateway, too; QEMU answers names at an address of its own."
     return ""
+
+
+def network6_problem(address: str, gateway: str, nameserver: str) -> str:
+    """The same for IPv6, where `address` is `ADDRESS/64` or `auto`: what a router announces (RFC 4862)."""
+    if address == "auto":
+        if gateway or nameserver:
+            return "With the IPv6 address 'auto' the gateway is what a router announces, and there is no name server."
+        return ""
+    plain, slash, prefix = address.partition("/")
+    wrong = _one6_problem("IPv6 address", plain)
+    if wrong:
+        return wrong
+    if not slash:
+        return f"The IPv6 address '{address}' has no prefix, such as '{plain}/{PREFIX6}'."
+    if prefix != str(PREFIX6):
+        return f"The prefix of the IPv6 address '{address}' must be {PREFIX6}: the other half names the machine."
+    interface = ipaddress.IPv6Interface(address)
+    if interface.ip == interface.network.network_address:
+        return f"The IPv6 address '{address}' is that of any router of the network, not of a machine in it."
+    for what, value in (("IPv6 gateway", gateway), ("IPv6 name server", nameserver)):
+        wrong = _one6_problem(what, value) if value else ""
+        if wrong:
+            return wrong
+        if value and ipaddress.IPv6Address(value) == interface.ip:
+            return f"The {what} '{value}' is the guest's own address."
+    if gateway and ipaddress.IPv6Address(gateway) not in interface.network:
+        return f"The IPv6 gateway '{gateway}' is outside of the guest's network, {interface.network}."
+    if gateway and nameserver and ipaddress.IPv6Address(gateway) == ipaddress.IPv6Address(nameserver):
+        return f"The IPv6 name server '{nameserver}' is the gateway, too; QEMU answers names at an address of its own."
+    return ""
+
+
+def in_network6(address: str, value: str) -> bool:
+    """Whether the host address `value` lies in the network of `address` (`ADDRESS/64`)."""
+    return ipaddress.IPv6Address(value) in ipaddress.IPv6Interface(address).network
 
 
 def in_network(address: str, value: str) -> bool:
@@ -76,4 +113,17 @@ def _one_problem(what: str, value: str) -> str:
         return f"The {what} '{value}' is an IPv6 address; the guest's network is IPv4."
     if found.is_unspecified or found.is_loopback or found.is_multicast:
         return f"The {what} '{value}' is not an address that a machine can have."
+    return ""
+
+
+def _one6_problem(what: str, value: str) -> str:
+    try:
+        found = ipaddress.ip_address(value)
+    except ValueError:
+        return f"The {what} '{value}' is not one."
+    if isinstance(found, ipaddress.IPv4Address):
+        return f"The {what} '{value}' is of IPv4."
+    special = found.is_unspecified or found.is_loopback or found.is_multicast or found.is_link_local
+    if special or found.ipv4_mapped is not None or found.scope_id is not None:
+        return f"The {what} '{value}' is not an address that can be given to a machine."
     return ""

@@ -248,6 +248,9 @@ class Settings(Frozen, frozen=True):
     address: str = "10.0.2.15/24"
     gateway: str = "10.0.2.2"
     nameserver: str = "10.0.2.3"
+    address6: str = "auto"
+    gateway6: str = ""
+    nameserver6: str = ""
 
 
 class Plan(Frozen, frozen=True):

@@ -14,7 +14,7 @@ from rumpel.model.size import size_text
 from rumpel.resolve.linking import Linked, link
 from rumpel.resolve.modalias import overlap
 from rumpel.resolve.needs import Need, Needs, needs_of, unsaid_calls
-from rumpel.resolve.network import network_problem
+from rumpel.resolve.network import network6_problem, network_problem
 from rumpel.resolve.pins import Uses, pinned_sources
 from rumpel.resolve.plan import (
     PLAN_SCHEMA,
@@ -145,6 +145,9 @@ class _Resolution:
                 self.needs.satisfy(need)
         for volume in composition.volumes:
             self.needs.satisfy(Need("volume", by, volume.location, f"it has the volume '{volume.name}'"))
+        if composition.address6 != "auto" and "net" in self.needs.used:
+            at = composition.network_at or composition.location
+            self.needs.satisfy(Need("ipv6", by, at, f"its IPv6 address is '{composition.address6}'"))
 
     def _check_devices_have_one_driver(self) -> None:
         drivers = self.needs.drivers
@@ -337,6 +340,7 @@ class _Resolution:
         fixed = (composition.gateway, composition.nameserver) != (Settings().gateway, Settings().nameserver)
         if composition.address == "dhcp" and fixed:
             problem = "With the address 'dhcp' the gateway and the name server are what the DHCP server says."
+        problem = problem or network6_problem(composition.address6, composition.gateway6, composition.nameserver6)
         if problem:
             raise ResolveError(
                 f"{composition.network_at or composition.location}: {problem}",
@@ -350,6 +354,9 @@ class _Resolution:
             address=composition.address,
             gateway=composition.gateway,
             nameserver=composition.nameserver,
+            address6=composition.address6,
+            gateway6=composition.gateway6,
+            nameserver6=composition.nameserver6,
         )
 
     def _ports(self) -> tuple[Port, ...]:

@@ -16,15 +16,18 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from rumpel.errors import UsageError
-from rumpel.resolve.network import in_network, is_hostname, network_problem
+from rumpel.resolve.network import in_network, in_network6, is_hostname, network6_problem, network_problem
 from rumpel.resolve.plan import Frozen, Plan, Settings, Volume
 
 SETTINGS_SCHEMA = 1
 MAX_SETTINGS_BYTES = 64 * 1024
 MAX_CLOCK = 100 * 366 * 86400  # a century either way, in seconds
 
-SETTINGS_KEYS = ("schema", "clear", "program", "arg", "env", "hostname", "net", "volume", "clock", "secret", "root")
+SETTINGS_KEYS = (
+    "schema", "clear", "program", "arg", "env", "hostname", "net", "net6", "volume", "clock", "secret", "root",
+)  # fmt: skip
 
+_NETWORK6 = "Write 'auto' or ADDRESS/64,GATEWAY,NAMESERVER, such as fd00:2::15/64,fd00:2::2,fd00:2::3."
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SECRET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 _CONFIDENTIAL = ("env", "secret")  # no message shows their values
@@ -55,7 +58,8 @@ class StartSettings(Frozen, frozen=True):
     """What a start asks for in place of the plan's defaults; None leaves the default.
 
     `environment` is merged with the defaults by name. `address` is `ADDRESS/BITS` or `dhcp`; with an address alone,
-    gateway and name server stay the plan's where they lie in its network. `clock` is in seconds and may be negative.
+    gateway and name server stay the plan's where they lie in its network. `address6` is `ADDRESS/64` or `auto`, and
+    goes with `gateway6` and `nameserver6` in the same way. `clock` is in seconds and may be negative.
     `secrets` are names and contents of files in the guest's `/run/secrets`.
     """
 
@@ -65,6 +69,9 @@ class StartSettings(Frozen, frozen=True):
     address: str | None = None
     gateway: str | None = None
     nameserver: str | None = None
+    address6: str | None = None
+    gateway6: str | None = None
+    nameserver6: str | None = None
     clock: int | None = None
     secrets: tuple[tuple[str, bytes], ...] = ()
     volumes: tuple[VolumeStart, ...] = ()
@@ -82,6 +89,8 @@ def check_start(asked: StartSettings) -> None:
         )
     if asked.address is not None:
         _check_network(asked.address, asked.gateway or "", asked.nameserver or "")
+    if asked.address6 is not None:
+        _check_network6(asked.address6, asked.gateway6 or "", asked.nameserver6 or "")
     if asked.clock is not None and abs(asked.clock) > MAX_CLOCK:
         raise UsageError(
             f"The clock cannot be moved by {asked.clock} seconds.", hint="It can be moved by a century either way."
@@ -139,6 +148,11 @@ def settings_of(plan: Plan, overrides: StartSettings | None = None) -> tuple[Rec
     if _has_network(plan):
         static = f"static,{settings.address},{settings.gateway},{settings.nameserver}"
         records.append(Record(key="net", value="dhcp" if settings.address == "dhcp" else static))
+        static6 = f"static,{settings.address6},{settings.gateway6},{settings.nameserver6}"
+        if settings.address6 != "auto":
+            records.append(Record(key="net6", value=static6))
+        elif plan.settings.address6 != "auto":  # the image's own record would stay in force
+            records.append(Record(key="net6", value="auto"))
     for volume in run.volumes:
         access = "ro" if volume.read_only else "rw"
         records.append(Record(key="volume", value=f"{volume.serial},{volume.mount},ext4,{access}"))
@@ -196,6 +210,16 @@ def parse_address(word: str) -> tuple[str, str | None, str | None]:
     return address, gateway, nameserver
 
 
+def parse_address6(word: str) -> tuple[str, str | None, str | None]:
+    """`auto` or `ADDRESS/64[,GATEWAY[,NAMESERVER]]`, in the same way."""
+    parts = word.split(",")
+    if len(parts) > 3 or (parts[0] == "auto" and len(parts) > 1):
+        raise UsageError(f"'{word}' is not the setting of a network of IPv6.", hint=_NETWORK6)
+    address, gateway, nameserver = (*parts, None, None)[:3]
+    assert address is not None
+    return address, gateway, nameserver
+
+
 def _settings(plan: Plan, asked: StartSettings) -> Settings:
     default = plan.settings
     address = default.address if asked.address is None else asked.address
@@ -207,6 +231,7 @@ def _settings(plan: Plan, asked: StartSettings) -> Settings:
     gateway = _near(address, default.gateway) if asked.gateway is None else asked.gateway
     nameserver = _near(address, default.nameserver) if asked.nameserver is None else asked.nameserver
     _check_network(address, gateway, nameserver)
+    address6, gateway6, nameserver6 = _settings6(plan, asked)
     return Settings(
         arguments=default.arguments if asked.arguments is None else asked.arguments,
         environment=tuple((dict(default.environment) | dict(asked.environment)).items()),
@@ -214,7 +239,35 @@ def _settings(plan: Plan, asked: StartSettings) -> Settings:
         address=address,
         gateway=gateway,
         nameserver=nameserver,
+        address6=address6,
+        gateway6=gateway6,
+        nameserver6=nameserver6,
     )
+
+
+def _settings6(plan: Plan, asked: StartSettings) -> tuple[str, str, str]:
+    """Address, gateway and name server of IPv6."""
+    default = plan.settings
+    address = default.address6 if asked.address6 is None else asked.address6
+    if asked.address6 is not None and not _has_network(plan):
+        raise UsageError(
+            f"The composition '{plan.composition}' has no network, so that '{asked.address6}' would be nobody's.",
+            hint="Leave the address out, or add a component that needs 'net'.",
+        )
+    if address != "auto" and plan.kernel.recipe == "linux" and "ipv6" not in plan.kernel.groups:
+        raise UsageError(
+            f"The kernel of '{plan.composition}' was built without IPv6, so that it cannot have the address "
+            f"'{address}'.",
+            hint="Write an 'address6' under 'network' of the composition, or choose the kernel 'debian' or 'nano'.",
+        )
+    gateway = _near6(address, default.gateway6) if asked.gateway6 is None else asked.gateway6
+    nameserver = _near6(address, default.nameserver6) if asked.nameserver6 is None else asked.nameserver6
+    _check_network6(address, gateway, nameserver)
+    return address, gateway, nameserver
+
+
+def _near6(address: str, default: str) -> str:
+    return default if address != "auto" and default and in_network6(address, default) else ""
 
 
 def _near(address: str, default: str) -> str:
@@ -258,6 +311,12 @@ def _check_network(address: str, gateway: str, nameserver: str) -> None:
         raise UsageError(
             problem, hint="Write 'dhcp' or ADDRESS/BITS,GATEWAY,NAMESERVER, such as 10.0.2.15/24,10.0.2.2,10.0.2.3."
         )
+
+
+def _check_network6(address: str, gateway: str, nameserver: str) -> None:
+    problem = network6_problem(address, gateway, nameserver)
+    if problem:
+        raise UsageError(problem, hint=_NETWORK6)
 
 
 def _check_secret(name: str, content: bytes) -> None:

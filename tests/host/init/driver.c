@@ -3,6 +3,7 @@
 #include "fwcfg.h"
 #include "settings.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,13 @@ static int show_settings(int count, char **paths)
         if (settings.net != SETTINGS_NET_NONE)
             printf("net %d %08x/%u %08x %08x\n", settings.net, settings.address, settings.prefix, settings.gateway,
                    settings.nameserver);
+        if (settings.net6 == SETTINGS_NET6_STATIC) {
+            const unsigned char *all[] = {settings.address6, settings.gateway6, settings.nameserver6};
+            char text[INET6_ADDRSTRLEN];
+            for (size_t i = 0; i < 3; i++)
+                printf("%s %s", i == 0 ? "net6" : "", inet_ntop(AF_INET6, all[i], text, sizeof text));
+            printf("\n");
+        }
         for (size_t i = 0; i < settings.volume_count; i++)
             printf("volume %s at %s %s\n", settings.volumes[i].serial, settings.volumes[i].mount,
                    settings.volumes[i].read_only ? "ro" : "rw");

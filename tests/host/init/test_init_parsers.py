@@ -66,6 +66,14 @@ def test_a_network_needs_neither_gateway_nor_name_server(run: Run) -> None:
     assert "net 2 00000000/0" in run("settings", records("program=/p", "net=dhcp"))
 
 
+def test_an_address_of_ipv6_is_taken_and_taken_back(run: Run) -> None:
+    image = records("program=/p", "net6=static,fd00:2::15/64,fd00:2::2,2001:db8::53")
+    assert "net6 fd00:2::15 fd00:2::2 2001:db8::53\n" in run("settings", image)
+    assert "net6 fd00:2::9 :: ::\n" in run("settings", image, records("net6=static,FD00:2:0:0:0:0:0:9/64,,"))
+    assert "net6" not in run("settings", image, records("net6=auto"))
+
+
+NET6 = "The setting 'net6' of the image is '{}': {}."
 NET = "The setting 'net' of the image is '{}': {}."
 CLOCK = "The setting 'clock' of the image is '{}': it must be whole seconds, at most a century either way."
 MOUNT = "its mount point must be an absolute path below '/'"
@@ -110,6 +118,25 @@ VOLUME = "The setting 'volume' of the image is '{}': {}."
             NET.format(
                 "static,10.0.2.15/24,,8.8.8.8,9", "its name server must be an IPv4 address or nothing, at the end"
             ),
+        ),
+        (records("net6=dhcp"), NET6.format("dhcp", "it must be 'auto' or 'static,ADDRESS/64,GATEWAY,NAMESERVER'")),
+        (records("net6=static,::/64,,"), NET6.format("static,::/64,,", "its address is not an IPv6 address")),
+        (records("net6=static,1::2::3/64,,"), NET6.format("static,1::2::3/64,,", "its address is not an IPv6 address")),
+        (
+            records("net6=static,fd00::1/48,,"),
+            NET6.format("static,fd00::1/48,,", "its address must be followed by '/64'"),
+        ),
+        (
+            records("net6=static,fd00::1/64,x,"),
+            NET6.format("static,fd00::1/64,x,", "its gateway must be an IPv6 address or nothing, between commas"),
+        ),
+        (
+            records("net6=static,fd00::1/64,fd01::2,"),
+            NET6.format("static,fd00::1/64,fd01::2,", "its gateway is outside of the address's network"),
+        ),
+        (
+            records("net6=static,fd00::1/64,,::5,"),
+            NET6.format("static,fd00::1/64,,::5,", "its name server must be an IPv6 address or nothing, at the end"),
         ),
         (records("volume=d,/d,ext4"), VOLUME.format("d,/d,ext4", "it must be 'SERIAL,MOUNTPOINT,ext4,rw' or '...,ro'")),
         (records("volume=d,/d/../e,ext4,rw"), VOLUME.format("d,/d/../e,ext4,rw", MOUNT)),

@@ -123,6 +123,16 @@ def test_what_is_asked_for_at_start_replaces_the_plan() -> None:
     assert "9.9.9.9" not in network
 
 
+def test_a_fixed_address_of_ipv6_has_qemu_answer_at_its_gateway_and_name_server() -> None:
+    asked = StartSettings(address6="fd00:7::9/64", gateway6="fd00:7::1", nameserver6="fd00:7::53")
+    launch = Launch(kernel="k", volumes={"data": "d"})
+    [network] = values(qemu_command(at_start(PLAN, asked), launch, ByHand()), "-netdev")
+    assert ",ipv6-net=fd00:7::/64,ipv6-host=fd00:7::1,ipv6-dns=fd00:7::53,hostfwd=" in network
+    asked = StartSettings(address6="fd00:7::9/64", nameserver6="2001:db8::53")
+    [network] = values(qemu_command(at_start(PLAN, asked), launch, ByHand()), "-netdev")
+    assert ",ipv6-net=fd00:7::/64,hostfwd=" in network
+
+
 def test_dhcp_leaves_the_network_to_qemu() -> None:
     launch = Launch(kernel="k", volumes={"data": "d"})
     plan = at_start(PLAN, StartSettings(address="dhcp"))

@@ -390,6 +390,10 @@ def test_two_components_that_provide_what_a_third_needs(project: Project, write:
         ("{nameserver: 10.0.2.300}", "The name server '10.0.2.300' is not an IPv4 address."),
         ("{address: dhcp, gateway: 10.0.2.9}",
          "With the address 'dhcp' the gateway and the name server are what the DHCP server says."),
+        ("{address6: 'fd00:2::15/48'}",
+         "The prefix of the IPv6 address 'fd00:2::15/48' must be 64: the other half names the machine."),
+        ("{gateway6: 'fd00:2::2'}",
+         "With the IPv6 address 'auto' the gateway is what a router announces, and there is no name server."),
     ],
 )  # fmt: skip
 def test_a_network_that_cannot_be_is_said_when_the_plan_is_made(

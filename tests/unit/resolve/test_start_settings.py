@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rumpel.errors import UsageError
-from rumpel.resolve.network import is_hostname, network_problem
+from rumpel.resolve.network import is_hostname, network6_problem, network_problem
 from rumpel.resolve.plan import PLAN_SCHEMA, Device, Kernel, Machine, Plan, Ready, Settings, Volume
 from rumpel.resolve.settings import (
     StartSettings,
@@ -18,6 +19,7 @@ from rumpel.resolve.settings import (
     check_start,
     encode_settings,
     parse_address,
+    parse_address6,
     settings_of,
 )
 
@@ -105,6 +107,86 @@ def test_a_right_network_is_taken(address: str) -> None:
     assert network_problem(address, "", "") == ""
 
 
+@pytest.mark.parametrize(
+    ("address", "gateway", "nameserver", "says"),
+    [
+        ("fd00:2::g/64", "", "", "The IPv6 address 'fd00:2::g' is not one."),
+        ("", "", "", "The IPv6 address '' is not one."),
+        ("10.0.2.15/64", "", "", "The IPv6 address '10.0.2.15' is of IPv4."),
+        ("fd00:2::15", "", "", "The IPv6 address 'fd00:2::15' has no prefix, such as 'fd00:2::15/64'."),
+        ("fd00:2::15/48", "", "",
+         "The prefix of the IPv6 address 'fd00:2::15/48' must be 64: the other half names the machine."),
+        ("fd00:2::15/x", "", "",
+         "The prefix of the IPv6 address 'fd00:2::15/x' must be 64: the other half names the machine."),
+        ("fd00:2::/64", "", "",
+         "The IPv6 address 'fd00:2::/64' is that of any router of the network, not of a machine in it."),
+        ("::1/64", "", "", "The IPv6 address '::1' is not an address that can be given to a machine."),
+        ("ff02::1/64", "", "", "The IPv6 address 'ff02::1' is not an address that can be given to a machine."),
+        ("fe80::1/64", "", "", "The IPv6 address 'fe80::1' is not an address that can be given to a machine."),
+        ("fd00::1%e0/64", "", "", "The IPv6 address 'fd00::1%e0' is not an address that can be given to a machine."),
+        ("::ffff:10.0.2.15/64", "", "",
+         "The IPv6 address '::ffff:10.0.2.15' is not an address that can be given to a machine."),
+        ("fd00:2::15/64", "fd00:3::2", "",
+         "The IPv6 gateway 'fd00:3::2' is outside of the guest's network, fd00:2::/64."),
+        ("fd00:2::15/64", "fd00:2:0::15", "", "The IPv6 gateway 'fd00:2:0::15' is the guest's own address."),
+        ("fd00:2::15/64", "gate", "", "The IPv6 gateway 'gate' is not one."),
+        ("fd00:2::15/64", "", "9.9.9.9", "The IPv6 name server '9.9.9.9' is of IPv4."),
+        ("fd00:2::15/64", "fd00:2::2", "fd00:2::2",
+         "The IPv6 name server 'fd00:2::2' is the gateway, too; QEMU answers names at an address of its own."),
+        ("auto", "fd00:2::2", "",
+         "With the IPv6 address 'auto' the gateway is what a router announces, and there is no name server."),
+    ],
+)  # fmt: skip
+def test_a_wrong_network_of_ipv6_is_named_with_the_reason(
+    address: str, gateway: str, nameserver: str, says: str
+) -> None:
+    assert network6_problem(address, gateway, nameserver) == says
+    with pytest.raises(UsageError) as caught:
+        check_start(StartSettings(address6=address, gateway6=gateway, nameserver6=nameserver))
+    assert str(caught.value) == (
+        f"{says}\nWrite 'auto' or ADDRESS/64,GATEWAY,NAMESERVER, such as fd00:2::15/64,fd00:2::2,fd00:2::3."
+    )
+
+
+FIXED = msgspec.structs.replace(PLAN, settings=Settings(address6="fd00:2::15/64", gateway6="fd00:2::2"))
+
+
+def test_an_address_of_ipv6_reaches_the_guest_where_one_is_fixed() -> None:
+    assert not any(line.startswith("net6=") for line in lines(StartSettings()))
+    assert "net6=static,fd00:2::15/64,fd00:2::2," in lines(StartSettings(), FIXED)
+    asked = StartSettings(address6="fd00:7::1/64", nameserver6="2001:db8::53")
+    assert "net6=static,fd00:7::1/64,,2001:db8::53" in lines(asked, FIXED)
+    assert "net6=static,fd00:2::9/64,fd00:2::2," in lines(StartSettings(address6="fd00:2::9/64"), FIXED)
+    assert "net6=auto" in lines(StartSettings(address6="auto"), FIXED)
+
+
+def test_an_address_of_ipv6_for_a_kernel_without_it_is_refused() -> None:
+    slim = msgspec.structs.replace(PLAN, kernel=msgspec.structs.replace(PLAN.kernel, name="linux", recipe="linux"))
+    with pytest.raises(UsageError) as caught:
+        settings_of(slim, StartSettings(address6="fd00:2::15/64"))
+    assert str(caught.value) == (
+        "The kernel of 'web' was built without IPv6, so that it cannot have the address 'fd00:2::15/64'.\n"
+        "Write an 'address6' under 'network' of the composition, or choose the kernel 'debian' or 'nano'."
+    )
+    able = msgspec.structs.replace(slim, kernel=msgspec.structs.replace(slim.kernel, groups=("ipv6",)))
+    assert "net6=static,fd00:2::15/64,," in lines(StartSettings(address6="fd00:2::15/64"), able)
+
+
+def test_an_address_of_ipv6_for_a_machine_without_a_network_is_refused() -> None:
+    alone = msgspec.structs.replace(PLAN, devices=DISKS)
+    with pytest.raises(UsageError) as caught:
+        settings_of(alone, StartSettings(address6="fd00:2::15/64"))
+    assert caught.value.message == "The composition 'web' has no network, so that 'fd00:2::15/64' would be nobody's."
+
+
+def test_the_word_of_a_network_of_ipv6_is_taken_apart() -> None:
+    assert parse_address6("auto") == ("auto", None, None)
+    assert parse_address6("fd00:2::15/64,fd00:2::2") == ("fd00:2::15/64", "fd00:2::2", None)
+    with pytest.raises(UsageError) as caught:
+        parse_address6("auto,fd00:2::2")
+    assert caught.value.message == "'auto,fd00:2::2' is not the setting of a network of IPv6."
+
+
 @given(st.ip_addresses(v=4), st.integers(0, 33))
 def test_whatever_the_address_is_the_check_answers_and_what_it_takes_is_taken_by_the_settings(
     ip: IPv4Address, bits: int
@@ -127,8 +209,6 @@ def test_a_gateway_outside_of_the_plans_network_is_refused_without_an_address_to
 
 
 def test_an_address_for_a_machine_without_a_network_is_refused() -> None:
-    import msgspec
-
     alone = msgspec.structs.replace(PLAN, devices=DISKS)
     with pytest.raises(UsageError) as caught:
         settings_of(alone, StartSettings(address="dhcp"))
@@ -209,8 +289,6 @@ def test_a_volume_that_is_left_out_takes_its_device_with_it() -> None:
 
 
 def test_a_volume_can_be_read_only_and_larger_for_one_start_but_not_writable_against_the_plan() -> None:
-    import msgspec
-
     grown = at_start(PLAN, StartSettings(volumes=(VolumeStart(name="data", size=32),)))
     assert (grown.volumes[0].read_only, grown.volumes[0].size) == (False, 32)
     run = at_start(PLAN, StartSettings(volumes=(VolumeStart(name="data", read_only=True),)))
