@@ -21,8 +21,9 @@ const struct ip6_addr *net_gateway6(void);
 uint32_t net_random32(void);
 /* The one's complement sum of bytes in memory order, folded to 16 bits, not inverted (RFC 1071). */
 uint16_t net_checksum(const void *data, int length);
-/* Looks at an IPv4 packet before lwIP does; always 0: lwIP goes on with it (tcp_listen.c). */
+/* Look at a packet before lwIP does; always 0: lwIP goes on with it (tcp_listen.c). */
 int net_ip4_input(struct pbuf *packet);
+int net_ip6_input(struct pbuf *packet);
 /* Takes the name server from a DHCP answer. */
 void net_dhcp_option(uint8_t option, uint8_t length, struct pbuf *message, uint16_t offset);
 /* The initial sequence number of a connection (RFC 6528). Ports in host byte order. */

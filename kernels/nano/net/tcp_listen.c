@@ -5,6 +5,7 @@
 #include "hal/string.h"
 #include "lwip/priv/tcp_priv.h"
 #include "lwip/prot/ip4.h"
+#include "lwip/prot/ip6.h"
 #include "lwip/prot/tcp.h"
 #include "nano/heap.h"
 #include "net/net.h"
@@ -128,8 +129,21 @@ int64_t tcp_socket_accept(struct socket *socket, unsigned flags, struct socket *
 /*
  * A SYN for a connection in TIME_WAIT, with a sequence number beyond all that was received, begins a new one (RFC 1122,
  * section 4.2.2.13): the old one goes, and lwIP, which would reset or ignore it, finds the listener. A SYN with a wrong
- * checksum may so end a TIME_WAIT early; it begins nothing.
+ * checksum may so end a TIME_WAIT early; it begins nothing. `tcp` is a whole header.
  */
+static void end_time_wait(const struct tcp_hdr *tcp, const ip_addr_t *source, const ip_addr_t *destination) {
+    if ((TCPH_FLAGS(tcp) & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
+        return;
+    u16_t from = lwip_ntohs(tcp->src), to = lwip_ntohs(tcp->dest);
+    for (struct tcp_pcb *pcb = tcp_tw_pcbs; pcb; pcb = pcb->next)
+        if (pcb->remote_port == from && pcb->local_port == to && ip_addr_cmp_zoneless(&pcb->remote_ip, source) &&
+            ip_addr_cmp_zoneless(&pcb->local_ip, destination)) {
+            if (TCP_SEQ_GT(lwip_ntohl(tcp->seqno), pcb->rcv_nxt))
+                tcp_abort(pcb);
+            break;
+        }
+}
+
 int net_ip4_input(struct pbuf *packet) {
     const struct ip_hdr *ip = packet->payload;
     if (!tcp_tw_pcbs || packet->len < IP_HLEN || IPH_PROTO(ip) != IP_PROTO_TCP || IPH_OFFSET(ip) & PP_HTONS(IP_OFFMASK))
@@ -137,16 +151,21 @@ int net_ip4_input(struct pbuf *packet) {
     size_t header = IPH_HL_BYTES(ip);
     if (header < IP_HLEN || packet->len < header + TCP_HLEN)
         return 0;
-    const struct tcp_hdr *tcp = (const void *)((const uint8_t *)packet->payload + header);
-    if ((TCPH_FLAGS(tcp) & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
+    ip_addr_t source, destination;
+    ip_addr_copy_from_ip4(source, ip->src);
+    ip_addr_copy_from_ip4(destination, ip->dest);
+    end_time_wait((const void *)((const uint8_t *)packet->payload + header), &source, &destination);
+    return 0;
+}
+
+/* Of a packet with extension headers only lwIP knows where its segment begins; no SYN has them. */
+int net_ip6_input(struct pbuf *packet) {
+    const struct ip6_hdr *ip = packet->payload;
+    if (!tcp_tw_pcbs || packet->len < IP6_HLEN + TCP_HLEN || IP6H_NEXTH(ip) != IP6_NEXTH_TCP)
         return 0;
-    u16_t from = lwip_ntohs(tcp->src), to = lwip_ntohs(tcp->dest);
-    for (struct tcp_pcb *pcb = tcp_tw_pcbs; pcb; pcb = pcb->next)
-        if (pcb->remote_port == from && pcb->local_port == to && IP_IS_V4_VAL(pcb->remote_ip) &&
-            ip_2_ip4(&pcb->remote_ip)->addr == ip->src.addr && ip_2_ip4(&pcb->local_ip)->addr == ip->dest.addr) {
-            if (TCP_SEQ_GT(lwip_ntohl(tcp->seqno), pcb->rcv_nxt))
-                tcp_abort(pcb);
-            break;
-        }
+    ip_addr_t source, destination;
+    ip_addr_copy_from_ip6_packed(source, ip->src);
+    ip_addr_copy_from_ip6_packed(destination, ip->dest);
+    end_time_wait((const void *)((const uint8_t *)packet->payload + IP6_HLEN), &source, &destination);
     return 0;
 }

@@ -69,6 +69,7 @@
 #define LWIP_MULTICAST_TX_OPTIONS 1
 #define IP_DEFAULT_TTL 64
 #define LWIP_HOOK_IP4_INPUT(pbuf, netif) net_ip4_input(pbuf)
+#define LWIP_HOOK_IP6_INPUT(pbuf, netif) net_ip6_input(pbuf)
 #define LWIP_HOOK_ND6_GET_GW(netif, destination) net_gateway6()
 #define LWIP_HOOK_DHCP_PARSE_OPTION(netif, dhcp, state, message, type, option, length, pbuf, offset) \
     net_dhcp_option(option, length, pbuf, offset)
