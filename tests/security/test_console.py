@@ -1,4 +1,4 @@
-"""The virtio console beside the serial port: what the program writes, and what it reads."""
+"""The virtio console in place of the serial port: what the program writes, and what it reads."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def test_the_program_writes_and_reads_by_the_virtio_console(tmp_path: Path) -> N
     os.close(shown)
     assert written[:200] == [f"line {number} of the program" for number in range(200)]
     assert written[-1] == f"read: {'x' * 500}"
-    assert end.console.splitlines() == written, "the serial port has the same"
+    assert end.console == "", "the serial port has the words of the kernel alone"
     assert end.status == 7

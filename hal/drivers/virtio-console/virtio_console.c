@@ -53,21 +53,22 @@ static bool wait_sent(void) {
     return true;
 }
 
-/* What the device does not take in time is lost: a console must not stop the machine. */
-static void write(struct hal_console *console, const char *text, size_t length) {
+/* A piece that the device was given and does not give back in time counts as taken: a console must not stop the machine. */
+static size_t write(struct hal_console *console, const char *text, size_t length) {
     (void)console;
-    while (length > 0 && wait_sent()) {
-        size_t now = length < BUFFER ? length : BUFFER;
-        memcpy(port.output, text, now);
+    size_t done = 0;
+    while (done < length && wait_sent()) {
+        size_t now = length - done < BUFFER ? length - done : BUFFER;
+        memcpy(port.output, text + done, now);
         const struct hal_virtqueue_piece piece = {port.output, (uint32_t)now, false};
         if (hal_virtqueue_add(port.transmit, &piece, 1, &port) != 0)
-            return;
+            break;
         port.sending = true;
         hal_virtqueue_kick(port.transmit);
-        text += now;
-        length -= now;
+        done += now;
     }
     wait_sent();
+    return done;
 }
 
 static const struct hal_console_ops ops = {write};

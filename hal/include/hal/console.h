@@ -9,8 +9,8 @@
 struct hal_console;
 
 struct hal_console_ops {
-    /* Writes all bytes; waits for the device where it must, a bounded time. */
-    void (*write)(struct hal_console *device, const char *text, size_t length);
+    /* Writes bytes, and answers how many the device has taken; waits for it where it must, a bounded time. */
+    size_t (*write)(struct hal_console *device, const char *text, size_t length);
 };
 
 /* Owned by its driver, which keeps it for ever; `input` and `next` are the kernel's and the list's. */

@@ -81,6 +81,16 @@ static int64_t console_read(struct file *file, struct iter *to, uint64_t offset)
     return done ? (int64_t)done : -EFAULT;
 }
 
+/* By the first device that writes; what it does not take, and all where there is none, by the platform's log. */
+static void console_put(const char *text, size_t length) {
+    struct hal_console *console = hal_console_first();
+    while (console && !console->ops->write)
+        console = console->next;
+    size_t done = console ? console->ops->write(console, text, length) : 0;
+    if (done < length)
+        hal_log(text + done, length - done);
+}
+
 static int64_t console_write(struct file *file, struct iter *from, uint64_t offset) {
     (void)file;
     (void)offset;
@@ -89,10 +99,7 @@ static int64_t console_write(struct file *file, struct iter *from, uint64_t offs
     while (from->left) {
         size_t now = from->left < sizeof chunk ? from->left : sizeof chunk;
         size_t done = iter_get(from, chunk, now);
-        hal_log(chunk, done);
-        for (struct hal_console *console = hal_console_first(); console; console = console->next)
-            if (console->ops->write)
-                console->ops->write(console, chunk, done);
+        console_put(chunk, done);
         total += (int64_t)done;
         if (done < now)
             return total ? total : -EFAULT;

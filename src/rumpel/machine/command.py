@@ -38,6 +38,8 @@ COUNT_SHIFT = 5
 SEEDED_CLOCK = "2024-01-01T00:00:00"  # UTC
 # The block node that holds the memory of snapshots; no device of the guest stands before it.
 MEMORY_NODE = "memory"
+# What no byte is: a multiplexed console has no key by which QEMU itself is spoken to.
+_NO_BYTE = 256
 SETTINGS_NAME = "opt/rumpel/settings"
 
 
@@ -157,7 +159,8 @@ def qemu_command(plan: Plan, launch: Launch, channels: Inherited | ByHand) -> tu
         words += ["-append", " ".join(kernel_words)]
     if any(device.model.endswith("-device") for device in plan.devices):
         words += ["-global", "virtio-mmio.force-legacy=false"]
-    words += _channels(channels, launch, ("isa-serial", "off") in machine.qemu_options)
+    shared = any(device.backend == "console" for device in plan.devices)
+    words += _channels(channels, launch, shared=shared, bare=("isa-serial", "off") in machine.qemu_options)
     words += ["-device", f"isa-debug-exit,iobase={EXIT_PORT:#x},iosize=1"]
     if launch.settings:
         words += ["-fw_cfg", f"name={SETTINGS_NAME},file={_escaped(launch.settings)}"]
@@ -217,8 +220,9 @@ def _counting(counted: Counted | None) -> list[str]:
     return ["-icount", f"shift={COUNT_SHIFT},sleep=off", *seed, "-rtc", f"base={SEEDED_CLOCK},clock=vm"]
 
 
-def _channels(channels: Inherited | ByHand, launch: Launch, bare: bool) -> list[str]:
-    """`bare`: the machine has no serial ports of its own."""
+def _channels(channels: Inherited | ByHand, launch: Launch, *, shared: bool, bare: bool) -> list[str]:
+    """`bare`: the machine has no serial ports of its own. `shared`: another device writes to the console, too, and what
+    is typed goes to that."""
     match channels:
         case Inherited(console, control, monitor):
             chardevs = [
@@ -229,7 +233,11 @@ def _channels(channels: Inherited | ByHand, launch: Launch, bare: bool) -> list[
             monitors = ["-mon", "chardev=monitor,mode=control"]
         case ByHand():
             chardevs, monitors = ["stdio,id=console", "null,id=control"], []
+    if shared:
+        chardevs[0] += ",mux=on"
     words = [word for chardev in chardevs for word in ("-chardev", chardev)]
+    if shared:
+        words += ["-echr", str(_NO_BYTE)]
     for index, name in enumerate(("console", "control")):
         # What the host sends is recorded for the character devices of `-serial` alone. A machine with ports takes them.
         if launch.logged:
@@ -244,6 +252,10 @@ def _device(plan: Plan, launch: Launch, device: Device, number: int, volumes: Ma
     match device.backend:
         case "none":
             return ["-device", _joined(device.model, device.properties)]
+        case "console":
+            properties |= {"id": f"console{number}", "max_ports": "1"}
+            controller = _joined(device.model, tuple(properties.items()))
+            return ["-device", controller, "-device", f"virtconsole,bus=console{number}.0,chardev=console"]
         case "rng":
             name = f"rng{number}"
             properties.setdefault("rng", name)

@@ -81,8 +81,16 @@ def begin_recording(folder: Path, plan: Plan, how: Launch, seed: int | None, set
     """Make `folder`, which must not be there or be empty, and put into it all that a replay starts from.
 
     Files of the image are linked, as builds never change a file in place, or copied; volumes are copied without their
-    holes. Raises UsageError where the folder is taken; OSError where it cannot be written.
+    holes. Raises UsageError where the folder is taken, or the
+    plan has a console whose input QEMU does not record; OSError where it cannot be written.
     """
+    console = next((device for device in plan.devices if device.backend == "console"), None)
+    if console is not None:
+        raise UsageError(
+            f"A run of '{plan.composition}' cannot be recorded: its console is on the driver '{console.driver}', and "
+            "QEMU records what is typed on serial ports alone.",
+            hint=f"Take '{console.driver}' out of the composition's 'drivers'.",
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
             f"The recording cannot be put into '{folder}': there is something already.",

@@ -177,7 +177,7 @@ class Realisation:
 class DeviceSpec:
     """The QEMU device of a driver: its model for each bus of a machine."""
 
-    backend: Literal["none", "net-user", "volume", "rng"]
+    backend: Literal["none", "net-user", "volume", "rng", "console"]
     models: tuple[tuple[str, str], ...]
     properties: tuple[tuple[str, str], ...] = ()
     kconfig: tuple[str, ...] = ()  # QEMU's symbols

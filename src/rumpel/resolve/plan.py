@@ -165,7 +165,8 @@ class Device(Frozen, frozen=True):
     driver: str
     model: str
     properties: tuple[tuple[str, str], ...] = ()
-    backend: Literal["none", "net-user", "volume", "rng", "root"] = "none"  # root: the root filesystem's disk
+    # root: the root filesystem's disk; console: a port to the machine's console
+    backend: Literal["none", "net-user", "volume", "rng", "root", "console"] = "none"
     volume: str = ""
 
 

@@ -133,6 +133,19 @@ def test_a_fixed_address_of_ipv6_has_qemu_answer_at_its_gateway_and_name_server(
     assert ",ipv6-net=fd00:7::/64,hostfwd=" in network
 
 
+@pytest.mark.parametrize("suffix", ["device", "pci"])
+def test_a_console_device_shares_the_console_with_the_serial_port(suffix: str) -> None:
+    device = Device(driver="virtio-console", model=f"virtio-serial-{suffix}", backend="console")
+    plan = msgspec.structs.replace(PLAN, devices=(device,), volumes=(), ports=())
+    command = qemu_command(plan, LAUNCH, Inherited(console="/c/console", control=6, monitor=7))
+    assert values(command, "-chardev")[0] == "pipe,id=console,path=/c/console,mux=on"
+    assert values(command, "-echr") == ["256"]  # what no byte is
+    assert values(command, "-device")[-2:] == [
+        f"virtio-serial-{suffix},id=console0,max_ports=1",
+        "virtconsole,bus=console0.0,chardev=console",
+    ]
+
+
 def test_dhcp_leaves_the_network_to_qemu() -> None:
     launch = Launch(kernel="k", volumes={"data": "d"})
     plan = at_start(PLAN, StartSettings(address="dhcp"))
