@@ -264,6 +264,8 @@ def _device(plan: Plan, launch: Launch, device: Device, number: int, volumes: Ma
         case "net-user":
             name = f"net{number}"
             properties.setdefault("netdev", name)
+            if device.model.endswith("-pci"):  # no machine starts from the network
+                properties.setdefault("romfile", "")
             back = ["-netdev", _user_network(name, plan, launch)]
             if launch.counted is not None and device.model.startswith("virtio-net"):
                 properties["tx"] = "timer"  # the guest's; the other way sends when the host has time for it
