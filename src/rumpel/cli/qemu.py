@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,9 @@ from rumpel.resolve.plan import Frozen
 if TYPE_CHECKING:
     from rumpel.build.emulators import Built
     from rumpel.resolve.emulator import EmulatorPlan
+
+
+_VERSION = re.compile(r"-\d")  # a machine as it was in an older QEMU
 
 
 class Shown(Frozen, frozen=True):
@@ -51,11 +55,12 @@ def qemu(context: click.Context, as_json: bool) -> None:
     else:
         said = " It is outdated: `rumpel qemu build` builds it anew." if shown.state == "outdated" else ""
         click.echo(f"Rumpel's own QEMU is {shown.version}, {shown.size / (1 << 20):.1f} MiB.{said}")
-        click.echo(f"Machines: {', '.join(shown.machines)}. Devices: {len(shown.devices)}.")
+        machines = [name for name in shown.machines if name != "none" and not _VERSION.search(name)]
+        click.echo(f"Machines: {', '.join(machines)}. Device models: {len(shown.devices)}.")
     click.echo(f"Machines run on {find_qemu('')}.")
 
 
-@qemu.command()
+@qemu.command(short_help="Build Rumpel's own, once, in some minutes.")
 @click.option("--locked", is_flag=True, help="A pinned source that is gone is an error.")
 @click.option("--offline", is_flag=True, help="Fetch nothing.")
 @click.option("-v", "--verbose", is_flag=True, help="Show every command.")
@@ -86,7 +91,7 @@ def build(locked: bool, offline: bool, verbose: bool) -> None:
     )
 
 
-@qemu.command()
+@qemu.command(short_help="Take Rumpel's own out of use.")
 def rm() -> None:
     """Take Rumpel's own QEMU out of use: machines run on Debian's from now on."""
     from rumpel.build.emulators import built_emulator, forget_built
