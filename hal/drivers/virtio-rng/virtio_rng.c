@@ -17,18 +17,22 @@ static struct {
     bool pending;
 } rng;
 
+static int request(void) {
+    struct hal_virtqueue_piece piece = {rng.buffer, BUFFER, true};
+    if (hal_virtqueue_add(rng.queue, &piece, 1, &rng) != 0)
+        return -HAL_ENODEV;
+    rng.pending = true;
+    hal_virtqueue_kick(rng.queue);
+    return 0;
+}
+
 static int64_t rng_read(struct hal_entropy *entropy, void *to, size_t size) {
     (void)entropy;
     size_t done = 0;
     uint64_t deadline = hal_clock_monotonic() + WAIT_NS;
     while (done < size) {
-        if (!rng.pending) {
-            struct hal_virtqueue_piece piece = {rng.buffer, BUFFER, true};
-            if (hal_virtqueue_add(rng.queue, &piece, 1, &rng) != 0)
-                return -HAL_ENODEV;
-            rng.pending = true;
-            hal_virtqueue_kick(rng.queue);
-        }
+        if (!rng.pending && request() != 0)
+            return -HAL_ENODEV;
         uint32_t written;
         if (hal_virtqueue_get(rng.queue, &written)) {
             rng.pending = false;
@@ -64,7 +68,7 @@ static int probe(struct hal_virtio *device) {
     rng.entropy.ops = &ops;
     hal_virtio_ready(device);
     hal_entropy_register(&rng.entropy);
-    return 0;
+    return request(); /* the kernel's first seed: the host fetches it while the kernel goes on */
 }
 
 static const struct hal_virtio_driver driver = {"virtio-rng", HAL_VIRTIO_RNG, probe};
