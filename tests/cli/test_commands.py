@@ -66,6 +66,12 @@ def rumpel(*words: str, cwd: Path | None = None, **environment: str) -> subproce
             ["fetch", "nosuch"],
             re.compile(r"rumpel: There is no composition or source 'nosuch'\.\nThere are: .*sqlite-web.*\.\n"),
         ),
+        (
+            ["run", "nginx", "--kernel", "nano"],
+            "rumpel: components/nginx/component.yaml: component 'nginx' needs 'dynamic-linking'; kernel 'nano' does "
+            "not provide it; kernels that do: debian, linux.\n"
+            "Choose one of them: 'kernel:' in the composition, or --kernel.\n",
+        ),
         (["help", "stp"], "rumpel: There is no help on 'stp'.\nDid you mean 'stop'?\n"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

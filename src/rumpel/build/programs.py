@@ -14,11 +14,12 @@ from rumpel.resolve.plan import Frozen
 
 class Allowed(Frozen, frozen=True):
     """A program that the plan names: its absolute path, the part that it belongs to, and the name of the runtime that
-    runs it; empty where it is machine code."""
+    runs it; empty where it is machine code. `dynamic`: it may ask for a dynamic linker, which the kernel can start."""
 
     path: str
     owner: str
     runtime: str = ""
+    dynamic: bool = False
 
 
 def check_programs(entries: Sequence[Entry], owners: Mapping[str, str], allowed: Sequence[Allowed]) -> None:
@@ -26,7 +27,7 @@ def check_programs(entries: Sequence[Entry], owners: Mapping[str, str], allowed:
     files = {f"/{entry.path}": entry for entry in entries if not stat.S_ISDIR(entry.mode)}
     for program in allowed:
         _check_allowed(program, files)
-    machine_code = {program.path for program in allowed if not program.runtime}
+    machine_code = {program.path: program for program in allowed if not program.runtime}
     for path, entry in files.items():
         if not stat.S_ISREG(entry.mode):
             continue
@@ -37,6 +38,12 @@ def check_programs(entries: Sequence[Entry], owners: Mapping[str, str], allowed:
                 raise BuildError(
                     f"The file '{path}' of {who} is for the architecture '{elf.architecture}', not for {ARCHITECTURE}.",
                     hint="Take the file for x86-64, or leave it out.",
+                )
+            if elf.interpreter and path in machine_code and not machine_code[path].dynamic:
+                raise BuildError(
+                    f"The program '{path}' of {who} is linked dynamically, but the plan has it as a static one.",
+                    hint="Take a static program; or remove 'static' from its component, or add 'dynamic-linking' to "
+                    "its 'needs'. Then it runs on kernels that provide 'dynamic-linking'.",
                 )
             if elf.is_program and path not in machine_code:
                 raise BuildError(

@@ -9,6 +9,7 @@ from typing import Any
 from rumpel.build.programs import Allowed
 from rumpel.build.rootdisk import RootDisk
 from rumpel.build.rootfs import PlacedFile, Placement, RootFilesystem
+from rumpel.resolve.needs import DYNAMIC_LINKING
 from rumpel.resolve.plan import Plan
 from rumpel.resolve.settings import settings_of
 
@@ -97,8 +98,9 @@ class Roots:
 
     def _programs(self, init: Sequence[Placed]) -> tuple[Allowed, ...]:
         """The programs that the plan names: the composition's, the runtime that runs it, and init."""
+        dynamic = DYNAMIC_LINKING in dict(self.plan.capabilities)
         return _allowed(init) + tuple(
-            Allowed(path=part.entry, owner=f"component/{part.name}", runtime=part.runtime)
+            Allowed(path=part.entry, owner=f"component/{part.name}", runtime=part.runtime, dynamic=dynamic)
             for part in self.plan.components
             if part.role in ("program", "runtime")
         )

@@ -229,6 +229,7 @@ def _packages(root: Mapping, modules: tuple[LockedModule, ...]) -> PackagesSpec 
         libraries=_texts(spec, "libraries"),
         folder=_text(spec, "folder"),
         modules=tuple(ModuleSpec(source=module.source.name, path=module.path) for module in modules),
+        static=_flag(spec, "static"),
     )
 
 

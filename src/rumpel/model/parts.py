@@ -125,7 +125,8 @@ class PackagesSpec:
     """What a component of kind `deb`, `npm` or `pypi` takes from its packages.
 
     `program` is the program's path in its npm package; `files` and `without` are patterns, `libraries` names of shared
-    libraries that nothing names but its code; `folder` gets `modules` or Python's packages.
+    libraries that nothing names but its code; `folder` gets `modules` or Python's packages. `static`: the program is
+    linked statically.
     """
 
     program: str = ""
@@ -134,6 +135,7 @@ class PackagesSpec:
     libraries: tuple[str, ...] = ()
     folder: str = ""
     modules: tuple[ModuleSpec, ...] = ()
+    static: bool = False
 
 
 @dataclass(frozen=True, slots=True)

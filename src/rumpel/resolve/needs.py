@@ -40,17 +40,38 @@ def needs_of(kind: str, name: str, words: Sequence[Word]) -> list[Need]:
     return [Need(word.text, (kind, name), word.location, f"it needs '{word.text}'") for word in words]
 
 
+DYNAMIC_LINKING = "dynamic-linking"
+
+
+def unsaid_linking(part: Component, kernel: Kernel) -> list[Need]:
+    """What the kernel must be able to do to start a program that is not compiled here. Out of packages it is linked
+    dynamically, where the component does not say that it is `static`. A file of the component's folder may be either,
+    which only the build can see: it refuses one that no need speaks for."""
+    if part.kind == "c" or not _is_machine_code(part) or any(word.text == DYNAMIC_LINKING for word in part.needs):
+        return []
+    if part.packages is not None and not part.packages.static:
+        because = "its program comes out of packages, and it does not say that it is static"
+    elif part.packages is None and DYNAMIC_LINKING in kernel.provides:
+        because = "its program is not compiled here, and may be linked dynamically"
+    else:
+        return []
+    return [Need(DYNAMIC_LINKING, ("component", part.name), part.origin.location, because)]
+
+
 def unsaid_calls(part: Component, kernel: Kernel) -> list[Need]:
     """All groups of system calls that need no device, for a program that is not compiled here and names none of them:
     whoever packaged it has not read its code. One that is compiled here gets what it names, as does one that names any.
     """
-    machine_code = part.role == "runtime" or (part.role == "program" and part.runtime is None)
     calls = {name for name, _ in kernel.calls}
     groups = [group.name for group in kernel.optional if group.name in calls and not group.needs]
-    if part.kind == "c" or not machine_code or any(word.text in groups for word in part.needs):
+    if part.kind == "c" or not _is_machine_code(part) or any(word.text in groups for word in part.needs):
         return []
     because = "it is not compiled here, and does not say which calls it makes"
     return [Need(name, ("component", part.name), part.origin.location, because) for name in groups]
+
+
+def _is_machine_code(part: Component) -> bool:
+    return part.role == "runtime" or (part.role == "program" and part.runtime is None)
 
 
 class Needs:

@@ -13,7 +13,7 @@ from rumpel.model.project import Project
 from rumpel.model.size import size_text
 from rumpel.resolve.linking import Linked, link
 from rumpel.resolve.modalias import overlap
-from rumpel.resolve.needs import Need, Needs, needs_of, unsaid_calls
+from rumpel.resolve.needs import Need, Needs, needs_of, unsaid_calls, unsaid_linking
 from rumpel.resolve.network import network6_problem, network_problem
 from rumpel.resolve.pins import Uses, pinned_sources
 from rumpel.resolve.plan import (
@@ -134,6 +134,7 @@ class _Resolution:
                 Need("net", ("component", part.name), port.location, f"it listens on port '{port.name}'")
                 for port in part.ports
             ]
+            needs += unsaid_linking(part, self.kernel)
             needs += unsaid_calls(part, self.kernel)
             for need in needs:
                 if need.capability == "volume" and not composition.volumes:

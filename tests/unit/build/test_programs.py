@@ -23,6 +23,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def dynamic(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("dynamic") / "program"
+    subprocess.run(["gcc", "-x", "c", "-o", path, "-"], input=b"int main(void) { return 0; }", check=True, timeout=60)
+    return path.read_bytes()
+
+
 def file(path: str, data: bytes, mode: int = 0o644) -> Entry:
     return Entry(path, stat.S_IFREG | mode, data)
 
@@ -69,6 +76,16 @@ def test_a_program_that_is_a_script_without_its_interpreter_is_refused() -> None
 
 def test_a_script_with_a_runtime_is_a_program() -> None:
     check_programs([file("bin/main", SCRIPT)], {}, [Allowed(path="/bin/main", owner="component/main", runtime="perl")])
+
+
+def test_a_program_that_the_plan_has_as_static_and_is_not_is_refused(dynamic: bytes) -> None:
+    entries = [file("bin/main", dynamic, 0o755)]
+    check_programs(entries, {}, [Allowed(path="/bin/main", owner="component/main", dynamic=True)])
+    assert refusal(entries, MAIN) == (
+        "The program '/bin/main' of component 'tools' is linked dynamically, but the plan has it as a static one.\n"
+        "Take a static program; or remove 'static' from its component, or add 'dynamic-linking' to its 'needs'. Then "
+        "it runs on kernels that provide 'dynamic-linking'."
+    )
 
 
 def test_a_program_that_no_part_brings_is_told() -> None:

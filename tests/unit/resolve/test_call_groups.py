@@ -110,6 +110,7 @@ def test_a_program_that_is_not_compiled_here_gets_what_it_names_if_it_names_any_
 
 def test_the_calls_of_a_program_that_a_runtime_runs_are_the_runtimes(root: Path) -> None:
     runtime = PART + "name: run\nkind: deb\nrole: runtime\nentry: /bin/run\nsources: {run: {deb: run}}\n"
+    runtime += "deb: {static: true}\n"
     script = COPIED + "runtime: run\n"
     assert linked(plan_of(root, script, run=runtime)) == ["file", "pipes", "poll", "threads"]
     assert linked(plan_of(root, script, run=runtime + "needs: [poll]\n")) == ["file", "poll"]

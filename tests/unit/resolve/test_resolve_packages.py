@@ -109,6 +109,62 @@ def test_a_plan_with_packages_survives_its_json_form() -> None:
     assert msgspec.json.decode(plan.to_json())["root"]["kind"] == "disk"
 
 
+@pytest.mark.parametrize(("name", "component"), [("nginx", "nginx"), ("python-http", "python")])
+def test_a_program_out_of_packages_is_refused_where_the_kernel_starts_static_ones_only(
+    name: str, component: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ResolveError) as caught:
+        resolve(Project([ROOT]), name, lock(), Overrides(kernel="nano"))
+    assert str(caught.value) == (
+        f"components/{component}/component.yaml: component '{component}' needs 'dynamic-linking'; kernel 'nano' does "
+        "not provide it; kernels that do: debian, linux.\n"
+        "Choose one of them: 'kernel:' in the composition, or --kernel."
+    )
+    assert caught.value.parts == (f"component/{component}", "kernel/nano")
+
+
+@pytest.mark.parametrize("kernel", ["debian", "linux"])
+def test_the_plan_says_why_a_program_out_of_packages_needs_dynamic_linking(kernel: str) -> None:
+    plan = resolve(Project([ROOT]), "nginx", lock(), Overrides(kernel=kernel))
+    assert dict(plan.capabilities)["dynamic-linking"] == f"kernel/{kernel}"
+    because = "its program comes out of packages, and it does not say that it is static"
+    assert because in [reason.because for reason in plan.reasons if reason.by == "component/nginx"]
+
+
+def test_a_program_out_of_packages_that_says_it_is_static_needs_no_dynamic_linking(
+    write: Write, tmp_path: Path
+) -> None:
+    nginx = (ROOT / "components/nginx/component.yaml").read_text()
+    static = nginx.replace("deb:\n  files", "deb:\n  static: true\n  files")
+    assert static != nginx
+    write("components/nginx/component.yaml", static)
+    for source in ("nginx.conf", "passwd", "group"):
+        write(f"components/nginx/files/{source}", "")
+    plan = resolve(Project([tmp_path, ROOT]), "nginx", lock(), Overrides(kernel="nano"))
+    assert "dynamic-linking" not in dict(plan.capabilities)
+
+
+def test_a_program_of_the_components_own_folder_may_be_either_and_names_it_where_it_matters(
+    write: Write, tmp_path: Path
+) -> None:
+    def plan(kernel: str) -> Plan:
+        return resolve(Project([tmp_path, ROOT]), "demo", lock(), Overrides(kernel=kernel))
+
+    own = SCRIPT.replace("runtime: RUNTIME\n", "")
+    write("components/app/component.yaml", own)
+    write("components/app/a.py", "")
+    write("compositions/demo.yaml", DEMO.replace("COMPONENTS", "app"))
+    assert "dynamic-linking" in dict(plan("debian").capabilities)
+    assert "dynamic-linking" not in dict(plan("nano").capabilities)
+    write("components/app/component.yaml", own + "needs: [dynamic-linking]\n")
+    with pytest.raises(ResolveError) as caught:
+        plan("nano")
+    assert str(caught.value).startswith(
+        "components/app/component.yaml:10:9: component 'app' needs 'dynamic-linking'; kernel 'nano' does not provide it"
+    )
+
+
 SCRIPT = (
     "schema: 1\nname: app\nsummary: x\nlicense: MIT\nkind: files\nrole: program\n"
     "files: [{source: a.py, target: /a.py}]\nruntime: RUNTIME\nentry: /a.py\nready: {exit: true}\n"
