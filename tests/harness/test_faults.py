@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -227,3 +228,56 @@ def test_the_guest_gives_up_memory_and_a_device(equipped: Path) -> None:
         vm.faults.unplug("card")
         assert "card" not in str(vm.qmp("qom-list", path="/machine/peripheral"))
         assert vm.http().get("/").status_code == 200
+
+
+@pytest.fixture(scope="module")
+def slots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of a site on nano whose network device, root filesystem's disk and one more device are in slots."""
+    project = tmp_path_factory.mktemp("slots")
+    (project / "compositions").mkdir()
+    (project / "compositions" / "slots.yaml").write_text(
+        "schema: 1\nname: slots\nsummary: A site on a machine with slots\nkernel: nano\nmachine: q35\nroot: disk\n"
+        "components: [web, static-site]\ndrivers: [slot-card, slot-net, slot-disk, card]\n"
+    )
+    for number, name in enumerate(("card", "net", "disk")):
+        write_driver(
+            project,
+            f"slot-{name}",
+            f"summary: A slot\nneeds: ['bus:pci-host']\nprovides: ['bus:slot-{name}']\nmatches: []\n"
+            "device:\n  backend: none\n  models: {'bus:pci-host': pcie-root-port}\n"
+            f"  properties: {{id: port-{name}, chassis: '{number + 1}', addr: '{0x10 + number:#x}'}}\n"
+            "kernels:\n  nano: {builtin: true}\n",
+        )
+    write_driver(
+        project,
+        "card",
+        "summary: A device that nobody drives\nprovides: [card]\nneeds: ['bus:slot-card', 'bus:virtio']\nmatches: []\n"
+        "device:\n  backend: none\n  models: {'bus:pci-host': virtio-balloon-pci}\n"
+        "  properties: {id: card, bus: port-card}\nkernels:\n  nano: {builtin: true}\n",
+    )
+    for name, driver in {"net": "virtio-net", "disk": "virtio-blk"}.items():
+        shutil.copytree(ROOT / "hal/drivers" / driver, project / "hal/drivers" / driver)
+        file = project / "hal/drivers" / driver / "driver.yaml"
+        text = file.read_text().replace('["bus:virtio"]', f'["bus:virtio", "bus:slot-{name}"]')
+        file.write_text(text.replace("  kconfig:", f"  properties: {{id: {name}, bus: port-{name}}}\n  kconfig:", 1))
+    return project
+
+
+def write_driver(project: Path, name: str, text: str) -> None:
+    (project / "hal/drivers" / name).mkdir(parents=True)
+    (project / "hal/drivers" / name / "driver.yaml").write_text(f"schema: 1\nname: {name}\n{text}")
+
+
+@pytest.mark.parametrize(
+    ("device", "why"), [("net", "The network device is gone."), ("disk", "The disk 'rootfs' is gone.")]
+)
+def test_nano_gives_up_a_device_and_ends_where_it_cannot_do_without(slots: Path, device: str, why: str) -> None:
+    with boot("slots", accel="tcg", project=slots) as vm:
+        vm.faults.unplug("card")
+        assert "card" not in [each["name"] for each in vm.qmp("qom-list", path="/machine/peripheral")]
+        assert vm.http().get("/").status_code == 200
+        vm.faults.unplug(device)
+        with pytest.raises(MachineError) as caught:
+            vm.wait_exit()
+    assert why in str(caught.value)
+    assert f"nano: {why} The program is asked to end." in vm.console.text

@@ -104,10 +104,13 @@ class Machine:
         return status
 
     def pull_out(self, device: str) -> None:
-        """Unplugs the device with this id from the machine's one slot of PCI Express, whatever the guest does."""
+        """Asks the guest to let go of the device with this id, which is in a slot, and waits until it did. The machine
+        may have ended of it before QEMU tells."""
         self.qmp("device_del", id=device)
-        self.touch("outl 0xcd0 0x0")  # ACPI's PCI hot-plug registers: which bus,
-        self.touch("outl 0xcc8 0x1")  # and which slot is let go of
+        while line := self.monitor.readline():
+            said = json.loads(line)
+            if said.get("event") == "DEVICE_DELETED" and said["data"].get("device") == device:
+                return
 
     def knock(self) -> socket.socket:
         """A connection to the port that QEMU forwards to the guest: a packet comes to its network device."""

@@ -93,7 +93,9 @@ def test_a_device_that_lies_in_its_used_ring_is_not_believed_again(kernel: Path,
     ends_lost(end, GONE)
 
 
-def test_a_network_device_that_is_unplugged_is_missed(kernel: Path, waiting: Path, tmp_path: Path) -> None:
+def test_a_network_device_that_is_unplugged_is_let_go_of_and_missed(
+    kernel: Path, waiting: Path, tmp_path: Path
+) -> None:
     words = devices.on_q35(nano.command(kernel, tmp_path, "64M"))
     words += ["-device", "pcie-root-port,id=rp,chassis=1", "-netdev", "user,id=n,restrict=on"]
     words += ["-device", "virtio-net-pci,netdev=n,bus=rp,id=nic"]
@@ -102,6 +104,23 @@ def test_a_network_device_that_is_unplugged_is_missed(kernel: Path, waiting: Pat
         machine.pull_out("nic")
         end = machine.end()
     ends_lost(end, GONE)
+
+
+def test_a_machine_that_has_no_registers_for_unplugging_is_left_alone(
+    kernel: Path, waiting: Path, tmp_path: Path
+) -> None:
+    words = devices.on_q35(nano.command(kernel, tmp_path, "64M"))
+    words += ["-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
+    words += ["-device", "pcie-root-port,id=rp,chassis=1", "-netdev", "user,id=n,restrict=on"]
+    words += ["-device", "virtio-net-pci,netdev=n,bus=rp,id=nic"]
+    with devices.running(words, devices.root(waiting, devices.ADDRESS), tmp_path) as machine:
+        machine.wait_for("the program runs")
+        assert machine.touch("inl 0xcc4") == "0xffffffff"
+        time.sleep(3)  # three looks
+        assert machine.process.poll() is None
+        machine.process.kill()
+        machine.process.wait()
+    assert (tmp_path / "console.txt").read_text().splitlines()[-1] == "the program runs"
 
 
 def test_a_device_that_asks_to_be_reset_is_gone_and_a_program_that_does_not_hear_is_not_waited_for(
@@ -147,7 +166,9 @@ def drive(image: Path, *, slow: bool = False) -> list[str]:
 
 
 @pytest.mark.parametrize("reading", [False, True], ids=["idle", "reading"])
-def test_a_disk_that_is_unplugged_is_missed_at_once(kernel: Path, waiting: Path, tmp_path: Path, reading: bool) -> None:
+def test_a_disk_that_is_unplugged_is_let_go_of_and_missed(
+    kernel: Path, waiting: Path, tmp_path: Path, reading: bool
+) -> None:
     program = nano.compile_static(PROGRAMS / "read_all.c", tmp_path / "p", "musl-gcc") if reading else waiting
     words = devices.on_q35(nano.command(kernel, tmp_path, "64M"))
     words += ["-device", "pcie-root-port,id=rp,chassis=1", *drive(disk_root(program, tmp_path), slow=reading)]

@@ -6,19 +6,32 @@
 
 #define ADDRESS 0xcf8
 #define DATA 0xcfc
+#define IDS 0x00
 #define COMMAND 0x04
 #define STATUS 0x06
 #define CLASS 0x0a
 #define HEADER_TYPE 0x0e
 #define BAR0 0x10
 #define SECONDARY_BUS 0x19
+#define SUBSYSTEM_IDS 0x2c
 #define CAPABILITIES 0x34
 #define CAPABILITY_MSIX 0x11
 #define CLASS_BRIDGE 0x0604
 #define MAX_CAPABILITIES 48
 #define MAX_DEPTH 8
 
+/* QEMU's registers for ACPI's PCI hot-plug (docs/specs/acpi_pci_hotplug.rst), and the chipset on which they are there. */
+#define ICH9_LPC 0x29188086u
+#define QEMU_SUBSYSTEM 0x11001af4u
+#define HOTPLUG 0x0cc0
+#define HOTPLUG_DOWN (HOTPLUG + 0x04)
+#define HOTPLUG_EJECT (HOTPLUG + 0x08)
+#define HOTPLUG_SELECT (HOTPLUG + 0x10)
+#define HOTPLUG_BUSES 256
+
 extern const struct hal_pci_driver *const hal_pci_drivers_begin[], *const hal_pci_drivers_end[];
+static bool hotplug;
+static unsigned bridges;
 
 static void select_register(const struct hal_pci *pci, unsigned offset) {
     hal_port_write32(ADDRESS, 0x80000000u | (uint32_t)pci->bus << 16 | (uint32_t)pci->device << 11 | (uint32_t)pci->function << 8 | (offset & 0xfc));
@@ -104,15 +117,32 @@ int hal_pci_msix(const struct hal_pci *pci, struct hal_irq irq) {
     return 0;
 }
 
+void hal_pci_let_go(void) {
+    if (!hotplug)
+        return;
+    /* QEMU numbers the buses with slots in an order of its own, but gives none a number that is above how many buses there are. */
+    for (unsigned bus = 0; bus <= bridges && bus < HOTPLUG_BUSES; bus++) {
+        hal_port_write32(HOTPLUG_SELECT, bus);
+        uint32_t asked = hal_port_read32(HOTPLUG_DOWN);
+        if (asked == UINT32_MAX)
+            return; /* nobody answers: the machine has ACPI's hot-plug off */
+        for (; asked; asked &= asked - 1)
+            hal_port_write32(HOTPLUG_EJECT, asked & -asked);
+    }
+}
+
 static void scan_bus(uint8_t bus, unsigned depth);
 
 static void found(const struct hal_pci *where, unsigned depth) {
     if (hal_pci_read16(where, CLASS) == CLASS_BRIDGE) {
         uint8_t secondary = hal_pci_read8(where, SECONDARY_BUS);
+        bridges++;
         if (secondary > where->bus && depth < MAX_DEPTH)
             scan_bus(secondary, depth + 1);
         return;
     }
+    if (hal_pci_read32(where, IDS) == ICH9_LPC && hal_pci_read32(where, SUBSYSTEM_IDS) == QEMU_SUBSYSTEM)
+        hotplug = true;
     for (const struct hal_pci_driver *const *row = hal_pci_drivers_begin; row < hal_pci_drivers_end; row++)
         if ((*row)->probe(where) == 0)
             return;
@@ -124,7 +154,7 @@ static void scan_bus(uint8_t bus, unsigned depth) {
         unsigned functions = 1;
         for (unsigned function = 0; function < functions; function++) {
             where.function = (uint8_t)function;
-            uint32_t ids = hal_pci_read32(&where, 0);
+            uint32_t ids = hal_pci_read32(&where, IDS);
             if ((ids & 0xffff) == 0xffff)
                 continue;
             if (function == 0 && hal_pci_read8(&where, HEADER_TYPE) & 0x80)
