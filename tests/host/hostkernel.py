@@ -70,7 +70,10 @@ def _sources(lwip: Path) -> list[tuple[Path, list[str]]]:
     kernel = yaml.safe_load((NANO / "kernel.yaml").read_text())
     optional = kernel["optional"]
     net = optional["net"]
-    names = [*kernel["files"], *(name for part in optional if part != "jit" for name in optional[part]["sources"])]
+    names = [
+        *kernel["files"],
+        *(name for part in optional if part != "jit" for name in optional[part].get("sources", ())),
+    ]
     ours = [NANO / name for name in names if name not in REPLACED and name.endswith(".c")]
     ours += [ROOT / "hal/drivers" / name for name in DRIVERS]
     ours += [ROOT / "hal/platform/common/driver.c", ROOT / "hal/platform/common/format.c", *sorted(HOST.glob("*.c"))]
