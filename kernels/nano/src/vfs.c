@@ -110,6 +110,10 @@ int vfs_step(struct node *directory, const char *name, size_t length, struct nod
     return 0;
 }
 
+static bool is_dots(const char *name, size_t length) {
+    return name[0] == '.' && (length == 1 || (length == 2 && name[1] == '.'));
+}
+
 static int walk(struct node *base, const char *path, unsigned flags, struct node **found, char *last, unsigned depth) {
     struct node *at = *path == '/' ? vfs_root : base ? base : process.directory;
     if (!*path)
@@ -138,17 +142,27 @@ static int walk(struct node *base, const char *path, unsigned flags, struct node
             return 0;
         }
         struct node *next;
+        bool slash_after = path[length] == '/', creates = is_last && flags & LOOKUP_CREATE;
+        if (creates && slash_after && !is_dots(path, length))
+            return -EISDIR;
         int status = vfs_step(at, path, length, &next);
+        if (status == -ENOENT && creates) {
+            memcpy(last, path, length);
+            last[length] = '\0';
+            *found = node_get(at);
+            return LOOKUP_MISSING;
+        }
         if (status != 0)
             return status;
-        bool slash_after = path[length] == '/';
         if ((next->mode & S_IFMT) == S_IFLNK && (!is_last || slash_after || !(flags & LOOKUP_NOFOLLOW))) {
             if (depth >= MAX_LINKS)
                 return -ELOOP;
             struct node *target;
             node_get(next); /* its target is read while a disk may be waited for */
-            status = walk(at, next->data, is_last ? flags & ~(unsigned)LOOKUP_PARENT : 0, &target, NULL, depth + 1);
+            status = walk(at, next->data, is_last ? flags & ~(unsigned)LOOKUP_NOFOLLOW : 0, &target, last, depth + 1);
             node_put(next);
+            if (status == LOOKUP_MISSING)
+                *found = target;
             if (status != 0)
                 return status;
             next = target;

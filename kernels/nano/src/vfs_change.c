@@ -11,6 +11,8 @@ int vfs_create_child(struct node *directory, const char *name, uint32_t mode, st
         return -ENOENT;
     if (!directory->ops->create)
         return -EROFS;
+    if (node_child(directory, name, strlen(name)))
+        return -EEXIST;
     struct node *child = node_create(directory->filesystem, directory->ops, name, strlen(name), mode);
     if (!child)
         return -ENOMEM;

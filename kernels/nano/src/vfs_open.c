@@ -56,8 +56,13 @@ static int open_temporary(struct node *directory, unsigned flags, uint32_t mode,
 
 int vfs_open(struct node *base, const char *path, unsigned flags, uint32_t mode, struct file **opened) {
     struct node *node = NULL;
+    char name[NAME_MAX + 1];
     int status;
+    if (flags & O_PATH)
+        flags &= ~(O_CREAT | O_EXCL | O_TRUNC);
     unsigned lookup = flags & O_NOFOLLOW || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL) ? LOOKUP_NOFOLLOW : 0;
+    if (flags & O_CREAT)
+        lookup |= LOOKUP_CREATE;
     if ((flags & O_TMPFILE) == O_TMPFILE) {
         status = vfs_lookup(base, path, 0, &node, NULL);
         if (status == 0) {
@@ -66,18 +71,10 @@ int vfs_open(struct node *base, const char *path, unsigned flags, uint32_t mode,
         }
         return status;
     }
-    status = vfs_lookup(base, path, lookup, &node, NULL);
-    if (status == -ENOENT && flags & O_CREAT) {
-        char name[NAME_MAX + 1];
-        struct node *directory;
-        size_t length = strlen(path);
-        status = vfs_lookup(base, path, LOOKUP_PARENT, &directory, name);
-        if (status != 0)
-            return status;
-        if (length && path[length - 1] == '/')
-            status = -EISDIR;
-        else
-            status = vfs_create_child(directory, name, S_IFREG | (mode & 07777 & ~process.umask), &node);
+    status = vfs_lookup(base, path, lookup, &node, name);
+    if (status == LOOKUP_MISSING) {
+        struct node *directory = node;
+        status = vfs_create_child(directory, name, S_IFREG | (mode & 07777 & ~process.umask), &node);
         node_put(directory);
         if (status != 0)
             return status;

@@ -1,10 +1,22 @@
 #include "abi.h"
 
+#include <dirent.h>
+
 static void put(const char *path, const char *text) {
     int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0644);
     if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
         printf("cannot write %s\n", path);
     close(fd);
+}
+
+/* How many entries of this name the current directory has. */
+static int entries(const char *name) {
+    DIR *directory = opendir(".");
+    int count = 0;
+    for (struct dirent *entry; (entry = readdir(directory));)
+        count += strcmp(entry->d_name, name) == 0;
+    closedir(directory);
+    return count;
 }
 
 int main(void) {
@@ -269,6 +281,63 @@ int main(void) {
     R(stat("ld/.", &st));
     R(rmdir("ld"));
     R(unlink("ld"));
+
+    SECTION("making a file behind a symbolic link");
+    R(symlink("target", "dangling"));
+    R(open("dangling", O_CREAT | O_EXCL | O_RDWR, 0600));
+    R(open("dangling", O_CREAT | O_NOFOLLOW | O_RDWR, 0600));
+    R(open("dangling", O_PATH | O_CREAT, 0600));
+    R(open("dangling/", O_CREAT | O_RDWR, 0600));
+    R(lstat("target", &st));
+    R(fd = open("dangling", O_CREAT | O_RDWR, 0640));
+    R(write(fd, "1234", 4));
+    R(close(fd));
+    R(lstat("target", &st));
+    R(st.st_size);
+    R(st.st_mode);
+    R(lstat("dangling", &st));
+    R(S_ISLNK(st.st_mode));
+    R(entries("dangling"));
+    R(entries("target"));
+    R(close(open("dangling", O_CREAT | O_TRUNC | O_RDWR, 0600)));
+    R(stat("target", &st));
+    R(st.st_size);
+    R(st.st_mode);
+    R(open("dangling", O_CREAT | O_EXCL | O_RDWR, 0600));
+    R(open("dangling", O_CREAT | O_NOFOLLOW | O_RDWR, 0600));
+    R(open("dangling/", O_CREAT | O_RDWR, 0600));
+    R(open("a/", O_CREAT | O_RDWR, 0600));
+    R(unlink("target"));
+    R(symlink("dangling", "chain"));
+    R(close(open("chain", O_CREAT | O_RDWR, 0600)));
+    R(entries("target") * 100 + entries("dangling") * 10 + entries("chain"));
+    R(unlink("target"));
+    R(symlink("../chain", "d/up"));
+    R(close(open("d/up", O_CREAT | O_RDWR, 0600)));
+    R(unlink("target"));
+    R(symlink("/tmp/abi/target", "absolute"));
+    R(close(open("absolute", O_CREAT | O_RDWR, 0600)));
+    R(unlink("target"));
+    R(symlink("nowhere/target", "lost"));
+    R(open("lost", O_CREAT | O_RDWR, 0600));
+    R(symlink("folder/", "slash"));
+    R(open("slash", O_CREAT | O_RDWR, 0600));
+    R(symlink("d/..", "dots"));
+    R(open("dots", O_CREAT | O_RDWR, 0600));
+    R(open("./", O_CREAT | O_EXCL | O_RDWR, 0600));
+    R(open("loop1", O_CREAT | O_RDWR, 0600));
+    R(symlink("ld", "ld2"));
+    R(symlink("d", "ld"));
+    R(close(open("ld2/", O_NOFOLLOW | O_RDONLY)));
+    R(close(open("ld2/new", O_CREAT | O_RDWR, 0600)));
+    R(unlink("d/new"));
+    R(symlink("/proc/self/none", "readonly"));
+    R(open("readonly", O_CREAT | O_RDWR, 0600) == -1);
+    R(mkdir("dangling", 0700));
+    R(symlink("x", "dangling"));
+    const char *const links[] = {"dangling", "chain", "d/up", "absolute", "lost", "slash", "dots", "ld2", "ld", "readonly"};
+    for (size_t i = 0; i < sizeof links / sizeof links[0]; i++)
+        R(unlink(links[i]));
 
     SECTION("rename");
     put("r1", "one");

@@ -79,10 +79,13 @@ struct node *node_get(struct node *node);
 void node_put(struct node *node);
 struct node *node_child(struct node *directory, const char *name, size_t length);
 
-enum { LOOKUP_NOFOLLOW = 1, LOOKUP_PARENT = 2, LOOKUP_DIRECTORY = 4 };
+enum { LOOKUP_NOFOLLOW = 1, LOOKUP_PARENT = 2, LOOKUP_DIRECTORY = 4, LOOKUP_CREATE = 8 };
+#define LOOKUP_MISSING 1
 /*
  * Walks `path` from `base` (NULL: the current directory). A new reference in *found. With LOOKUP_PARENT, *found is the
- * directory that holds the last name, which goes to `last` (NAME_MAX + 1 bytes). -ENOENT, -ENOTDIR, -ELOOP, -ENAMETOOLONG.
+ * directory that holds the last name, which goes to `last` (NAME_MAX + 1 bytes). With LOOKUP_CREATE a last name that is not
+ * there, that of a followed link's target too, is answered in the same way and with LOOKUP_MISSING; one with a slash behind it
+ * is -EISDIR. -ENOENT, -ENOTDIR, -ELOOP, -ENAMETOOLONG.
  */
 int vfs_lookup(struct node *base, const char *path, unsigned flags, struct node **found, char *last);
 int vfs_open(struct node *base, const char *path, unsigned flags, uint32_t mode, struct file **opened);

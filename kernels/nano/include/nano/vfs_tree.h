@@ -17,7 +17,7 @@ void node_detach(struct node *child);
  * reference. -ENOENT, -ENAMETOOLONG, and what the filesystem answers.
  */
 int vfs_step(struct node *directory, const char *name, size_t length, struct node **found);
-/* A new child of a directory, which has none of that name. No new reference. -ENOENT (removed), -EROFS, -ENOMEM. */
+/* A new child of a directory. No new reference. -EEXIST, -ENOENT (the directory is removed), -EROFS, -ENOMEM. */
 int vfs_create_child(struct node *directory, const char *name, uint32_t mode, struct node **created);
 
 #endif
