@@ -281,7 +281,7 @@ static int fill(struct net *net) {
         return -HAL_ENOMEM;
     uint8_t *page = NULL;
     for (unsigned i = 0; i < count; i++) {
-        if (i % 2 == 0 && !(page = hal_driver_alloc(HAL_PAGE_SIZE)))
+        if (i % 2 == 0 && !(page = hal_driver_buffer(HAL_PAGE_SIZE)))
             return i ? 0 : -HAL_ENOMEM;
         net->memory[i] = page + i % 2 * BUFFER_SIZE;
         net->buffers[i].private_ = i;

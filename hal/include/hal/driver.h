@@ -31,6 +31,8 @@ void hal_drivers_forget(void);
  * NULL: there is none.
  */
 void *hal_driver_alloc(size_t size);
+/* The same, but what it holds is undefined: for what a device writes to before anybody reads it. */
+void *hal_driver_buffer(size_t size);
 
 /* Called by drivers for each device they found; the lists keep the order of finding. */
 void hal_blk_register(struct hal_blk *device);

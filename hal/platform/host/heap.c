@@ -54,3 +54,9 @@ void *hal_driver_alloc(size_t size) {
         memset(block, 0, HAL_PAGE_SIZE << order);
     return block;
 }
+
+/* Filled with what no device writes, so that a test sees who reads it before. */
+void *hal_driver_buffer(size_t size) {
+    void *block = hal_driver_alloc(size);
+    return block ? memset(block, 0xa5, size) : NULL;
+}

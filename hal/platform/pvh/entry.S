@@ -35,9 +35,18 @@ pvh_start:
         mov $(bss_begin - KERNEL_BASE), %edi
         mov $(bss_end - KERNEL_BASE), %ecx
         sub %edi, %ecx
-        shr $2, %ecx
         xor %eax, %eax
-        rep stosl
+2:      mov %eax, (%edi)                /* no string instruction: see string.S */
+        mov %eax, 4(%edi)
+        mov %eax, 8(%edi)
+        mov %eax, 12(%edi)
+        mov %eax, 16(%edi)
+        mov %eax, 20(%edi)
+        mov %eax, 24(%edi)
+        mov %eax, 28(%edi)
+        add $32, %edi
+        sub $32, %ecx
+        ja 2b
         mov %ebp, pvh_start_info - KERNEL_BASE
         mov $(boot_stack_top - KERNEL_BASE), %esp
 

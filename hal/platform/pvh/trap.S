@@ -214,21 +214,37 @@ pvh_copy_user:
         fixup 19b, 5b
         fixup 20b, 6b
 
-/* size_t pvh_zero_user(void *to, size_t size): the bytes not cleared. */
+/* size_t pvh_zero_user(void *to, size_t size): the bytes not cleared; faults as above. */
         .globl pvh_zero_user
 pvh_zero_user:
         cmpb $0, pvh_has_smap(%rip)
         je 1f
         stac
-1:      mov %rsi, %rcx
-        xor %eax, %eax
-2:      rep stosb
-3:      mov %rcx, %rax
+1:      xor %eax, %eax
+        mov %rsi, %rcx
+        shr $5, %rcx
+        jz 4f
+2:
+10:     mov %rax, (%rdi)
+11:     mov %rax, 8(%rdi)
+12:     mov %rax, 16(%rdi)
+13:     mov %rax, 24(%rdi)
+        add $32, %rdi
+        sub $32, %rsi
+        dec %rcx
+        jnz 2b
+4:      mov %rsi, %rcx
+14:     rep stosb
+5:      mov %rcx, %rax
         cmpb $0, pvh_has_smap(%rip)
-        je 4f
+        je 6f
         clac
-4:      ret
-        fixup 2b, 3b
+6:      ret
+        fixup 10b, 4b
+        fixup 11b, 4b
+        fixup 12b, 4b
+        fixup 13b, 4b
+        fixup 14b, 5b
 
         .section .bss
         .align 8

@@ -144,6 +144,12 @@ char *kstrdup(const char *text) {
 }
 
 void *hal_driver_alloc(size_t size);
+void *hal_driver_buffer(size_t size);
+void *hal_driver_buffer(size_t size) {
+    return kmalloc(size <= sizes[CLASSES - 1] ? (size + 63) & ~(size_t)63 : size);
+}
+
 void *hal_driver_alloc(size_t size) {
-    return kzalloc(size <= sizes[CLASSES - 1] ? (size + 63) & ~(size_t)63 : size);
+    void *block = hal_driver_buffer(size);
+    return block ? memset(block, 0, size) : NULL;
 }

@@ -23,9 +23,11 @@ COMPILE_FLAGS = (
     *("-fno-asynchronous-unwind-tables", "-fno-common", "-fwrapv", "-ffunction-sections", "-fdata-sections"),
     *("-fstack-protector-strong", "-mstack-protector-guard=global", "-fcf-protection=none", "-fno-jump-tables"),
     *("-fno-delete-null-pointer-checks", "-ftrivial-auto-var-init=zero", "-fno-ident"),
-    # Never a string instruction: a translating emulator takes each of their steps for a block of its own.
+    # Never a string instruction: a translating emulator takes each of their steps for a block of its own. Where code is
+    # compiled for size only the last of the three options holds.
     *("-mmemcpy-strategy=unrolled_loop:32:noalign,libcall:-1:noalign",),
     *("-mmemset-strategy=unrolled_loop:64:noalign,libcall:-1:noalign",),
+    "-mstringop-strategy=libcall",
 )
 # The kernel's `src` is compiled for size; drivers and parts with a folder of their own, which bytes pass through, for
 # speed.
