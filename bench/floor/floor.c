@@ -156,28 +156,34 @@ static void print_settings(void)
     print(CONSOLE, "no settings\n");
 }
 
+/* Takes what has come on the control channel, and answers `renew`; whether it was `stop`. */
+static int hear(void)
+{
+    static char line[LINE_MAX];
+    static unsigned length;
+
+    if (!(in8(CONTROL + LSR) & LSR_DATA_READY))
+        return 0;
+    char character = (char)in8(CONTROL);
+    if (character != '\n') {
+        if (length < sizeof line - 1)
+            line[length++] = character;
+        return 0;
+    }
+    line[length] = '\0';
+    for (unsigned i = 0; i < length; i++)
+        if (line[i] == ' ')
+            line[i] = '\0'; /* neither the seconds of `stop` nor a time and a seed are of use here */
+    length = 0;
+    if (same(line, "renew"))
+        print(CONTROL, "renewed\n");
+    return same(line, "stop");
+}
+
 static void await_stop(void)
 {
-    char line[LINE_MAX];
-    unsigned length = 0;
-
-    for (;;) {
-        if (!(in8(CONTROL + LSR) & LSR_DATA_READY))
-            continue;
-        char character = (char)in8(CONTROL);
-        if (character != '\n') {
-            if (length < sizeof line - 1)
-                line[length++] = character;
-            continue;
-        }
-        line[length] = '\0';
-        for (unsigned i = 0; i < length; i++)
-            if (line[i] == ' ')
-                line[i] = '\0'; /* `stop SECONDS`: nothing here counts them */
-        if (same(line, "stop"))
-            return;
-        length = 0;
-    }
+    while (!hear())
+        ;
 }
 
 static void echo(void)
@@ -186,6 +192,7 @@ static void echo(void)
     unsigned length = 0;
 
     for (;;) {
+        hear();
         if (!(in8(CONSOLE + LSR) & LSR_DATA_READY))
             continue;
         char character = (char)in8(CONSOLE);

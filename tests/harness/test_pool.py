@@ -11,10 +11,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.harness.dicing import copy_project, roll
 from tests.harness.sql import count, insert, prepare, sql
 
 import rumpel
@@ -26,22 +26,6 @@ from rumpel.harness.warm import WarmPool
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
-DICE = Path(__file__).parent / "dice"
-
-
-@dataclass(frozen=True)
-class Roll:
-    """What the dice say: the kernel's random bytes, the program's number, the guest's time, how many asked before."""
-
-    random: str
-    drawn: str
-    time: float
-    asked: int
-
-
-def roll(vm: Vm) -> Roll:
-    random, drawn, moment, asked = vm.http().get("/").text.split()
-    return Roll(random, drawn, float(moment), int(asked))
 
 
 def memory_of(vm: Vm) -> dict[str, int]:
@@ -57,11 +41,7 @@ def memory_of(vm: Vm) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import shutil
-
-    folder = tmp_path_factory.mktemp("dice") / "project"
-    shutil.copytree(DICE, folder)
-    return folder
+    return copy_project(tmp_path_factory.mktemp("dice"))
 
 
 @pytest.fixture(scope="module", params=["nano", "debian"])

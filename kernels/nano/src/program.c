@@ -242,8 +242,8 @@ static bool read_hexadecimal(const char *digits, uint8_t *bytes, size_t size) {
 }
 
 /*
- * `renew NS SEED`: this machine was started as a copy of another one. NS is the wall clock, in nanoseconds since 1970; SEED
- * are 32 bytes in hexadecimal that no other copy gets.
+ * `renew NS SEED`: other machines go on from the state that this one goes on from. NS is the wall clock, in nanoseconds
+ * since 1970; SEED are 32 bytes in hexadecimal that no other machine gets.
  */
 static bool renew(const char *words) {
     uint64_t ns = 0;

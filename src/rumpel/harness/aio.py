@@ -168,6 +168,10 @@ class AsyncVm:
         """As `Vm.restore`. An open connection of an asynchronous client ends; the next request makes a new one."""
         await asyncio.to_thread(self.sync.restore, name)
 
+    async def wait_renewed(self) -> None:
+        """As `Vm.wait_renewed`."""
+        await asyncio.to_thread(self.sync.wait_renewed)
+
     async def pause(self) -> None:
         """As `Vm.pause`."""
         await asyncio.to_thread(self.sync.pause)

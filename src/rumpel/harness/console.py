@@ -53,6 +53,7 @@ class VmConsole:
 
     def type(self, text: str) -> None:
         """Type on the console; a line ends with `\\n`."""
+        self._vm.wait_renewed()
         self._vm.instance.type_text(text)
 
     def interact(self, *, timeout: float = 30.0, **options: Any) -> Dialog:

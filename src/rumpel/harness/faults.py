@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from rumpel.errors import MachineError, UsageError
 from rumpel.harness.start import mebibytes
+from rumpel.machine.command import netdevs
 from rumpel.machine.faults_disk import DiskFaults, Errors, Operation, Slow
 from rumpel.machine.faults_link import LossyLink, Quality
 
@@ -181,7 +182,7 @@ class Faults:
         raise UsageError(f"'{self._vm.name}' has several volumes.", hint=f"Name one of them: {listed}.")
 
     def _netdevs(self) -> list[str]:
-        found = [f"net{number}" for number, each in enumerate(self._vm.plan.devices) if each.backend == "net-user"]
+        found = netdevs(self._vm.plan)
         if not found:
             raise UsageError(f"The composition '{self._vm.plan.composition}' has no network.")
         return found

@@ -27,6 +27,7 @@ from rumpel.machine import failure, snapshots
 from rumpel.machine.instance import Instance, Options, Stats
 from rumpel.machine.instance import launch as launch_instance
 from rumpel.machine.registry import Stopped
+from rumpel.machine.renewal import LONGEST_RENEWAL, Renewal, go_on
 from rumpel.machine.template import Layers, Template, launch_copy
 from rumpel.resolve.plan import Plan
 from rumpel.resolve.settings import StartSettings
@@ -64,6 +65,7 @@ class Vm:
         self._transports: list[Transport] = []
         self._clients: list[httpx.Client] = []
         self._faults: Faults | None = None
+        self._renewal: Renewal | None = None
         self._by_force = ""
         self._life = 0
         self._layers: Layers = () if template is None else template.layers
@@ -205,6 +207,7 @@ class Vm:
     def faults(self) -> Faults:
         """What can be broken on purpose. Raises UsageError where the machine is recorded."""
         self._refuse_recorded("broken on purpose")
+        self.wait_renewed()
         if self._faults is None:
             from rumpel.harness.faults import Faults
 
@@ -216,16 +219,22 @@ class Vm:
         on. Raises UsageError for a name that cannot be one, MachineError where QEMU refuses."""
         self._refuse_recorded("saved")
         self.watch()
+        self.wait_renewed()
         self._snapshots[name] = snapshots.save(self._instance, name)
 
     def restore(self, name: str) -> None:
         """Go back to a snapshot, and run from there; a machine that has ended is started again for it. What was broken
-        on purpose is whole again. Raises UsageError for an unknown name, MachineError where QEMU refuses."""
+        on purpose is whole again. The guest gets the host's time and random numbers of its own, and no packet passes
+        before; but it goes on as it was where the machine has a seed, or where the snapshot is older than its program's
+        start. Raises UsageError for an unknown name, MachineError where QEMU refuses."""
         self._refuse_recorded("restored")
         if name not in self._snapshots:
             known = ", ".join(f"'{each}'" for each in self._snapshots) or "none"
             raise UsageError(f"The machine '{self.name}' has no snapshot '{name}'.", hint=f"It has: {known}.")
         self.disconnect()
+        if self._renewal is not None:
+            self._renewal.give_up()
+            self._renewal = None
         # A QEMU whose clocks have jumped cannot take its time stamp counter back: another one begins at the snapshot's.
         if self.ended or (self._faults is not None and self._faults.clock_jumped):
             self._relaunch(halted=True)
@@ -233,10 +242,12 @@ class Vm:
             self._faults.heal()
         snapshots.load(self._instance, self._snapshots[name])
         self.console.begin_here()
+        self._renewal = go_on(self._instance, self.scaled(LONGEST_RENEWAL))
 
     def pause(self) -> None:
         """Stop the guest's CPUs. Its clock stands still meanwhile. Raises UsageError where the machine is recorded."""
         self._refuse_recorded("paused")
+        self.wait_renewed()
         self.qmp("stop")
 
     def resume(self) -> None:
@@ -271,6 +282,7 @@ class Vm:
         `wait_ready` waits for the rest. Raises MachineError where it does not."""
         self._refuse_recorded("reset")
         self.watch()
+        self.wait_renewed()
         self.disconnect()
         self.qmp("stop")
         done = self.events.expect("RESET")
@@ -323,6 +335,14 @@ class Vm:
         if self.ended or report.status is not None or report.failure or report.panic:
             self._instance.running.wait_end(5.0)
             raise self._instance.failed(self._end())
+        if self._renewal is not None and self._renewal.late:
+            raise self._renewal.too_late()
+
+    def wait_renewed(self) -> None:
+        """Wait until a restored guest has taken its time and its random numbers, as saving, pausing, breaking it and
+        typing on its console do by themselves. Raises MachineError where it does not take them."""
+        if self._renewal is not None:
+            self._renewal.wait()
 
     def too_late(self, name: str, limit: float, seen: str) -> MachineError:
         """The error of a check that did not succeed in time."""

@@ -247,6 +247,15 @@ def _channels(channels: Inherited | ByHand, launch: Launch, *, shared: bool, bar
     return words + monitors
 
 
+def netdevs(plan: Plan) -> list[str]:
+    """The ids of the machine's networks."""
+    return [_netdev(number) for number, device in enumerate(plan.devices) if device.backend == "net-user"]
+
+
+def _netdev(number: int) -> str:
+    return f"net{number}"
+
+
 def _device(plan: Plan, launch: Launch, device: Device, number: int, volumes: Mapping[str, Volume]) -> list[str]:
     properties = dict(device.properties)
     match device.backend:
@@ -262,7 +271,7 @@ def _device(plan: Plan, launch: Launch, device: Device, number: int, volumes: Ma
             outside = launch.counted is None
             back = ["-object", f"rng-random,id={name},filename=/dev/urandom" if outside else f"rng-builtin,id={name}"]
         case "net-user":
-            name = f"net{number}"
+            name = _netdev(number)
             properties.setdefault("netdev", name)
             if device.model.endswith("-pci"):  # no machine starts from the network
                 properties.setdefault("romfile", "")

@@ -65,6 +65,7 @@ def jump(instance: Instance, seconds: float) -> None:
         last = Clocks(clocks.ticks + ticks, clocks.nanoseconds + round(step * 1e9))
         _write(instance, clocks, last)
         snapshots.load(instance, saved)
+        instance.qmp("cont")
         snapshots.delete(instance, _NAME)
         seconds -= step
 

@@ -247,6 +247,11 @@ class Instance:
         return self._running.process.pid
 
     @property
+    def options(self) -> Options:
+        """How it was started."""
+        return self._options
+
+    @property
     def running(self) -> Running:
         """QEMU and its channels."""
         return self._running

@@ -3,6 +3,7 @@
     disks = make_scratch(folder, {"data": image})       # before the start: overlays, and a place for memory
     kept = save(instance, "ready")
     load(instance, kept)                                 # tens of milliseconds; the host's ports stay open
+    instance.qmp("cont")
 
 A snapshot lies inside qcow2 files (QEMU `docs/interop/qcow2.txt`): each writable volume gets an overlay above its
 image, and one more file, which the guest does not see, holds the memory. All of them are thrown away with the
@@ -130,13 +131,12 @@ def save(instance: Instance, name: str) -> Snapshot:
 
 
 def load(instance: Instance, snapshot: Snapshot) -> None:
-    """Take the machine back to `snapshot`; it runs afterwards. What the guest said in between stays in the logs, but
+    """Take the machine back to `snapshot`, and leave it halted. What the guest said in between stays in the logs, but
     what it reported (its program's end, a panic) is as it was then. Raises MachineError where QEMU refuses."""
     instance.qmp("stop")
     _job(instance, "snapshot-load", tag=snapshot.name, vmstate=MEMORY_NODE, devices=snapshot.nodes)
     instance.running.settle()
     instance.running.set_report(snapshot.report)
-    instance.qmp("cont")
 
 
 def delete(instance: Instance, name: str) -> None:

@@ -20,8 +20,6 @@ import contextlib
 import copy
 import fcntl
 import os
-import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,11 +27,10 @@ from rumpel.errors import MachineError
 from rumpel.machine.command import Ram
 from rumpel.machine.control import Report
 from rumpel.machine.instance import Image, Instance, Options, launch
+from rumpel.machine.renewal import go_on
 from rumpel.resolve.plan import Plan
 
 _LONGEST_MIGRATION = 60.0  # seconds
-_LONGEST_RENEWAL = 30.0
-_SEED = 32  # bytes
 _STATE = "devices"
 # Linux include/uapi/linux/fcntl.h; whether Python knows them depends on what it was built with.
 _F_ADD_SEALS = 1033
@@ -92,8 +89,8 @@ def freeze(instance: Instance, memory: TemplateMemory) -> Template:
 
 
 def launch_copy(plan: Plan, image: Image, options: Options, template: Template) -> Instance:
-    """Start a copy; it runs when this returns, with time and random numbers of its own. `plan`, `image` and `options`
-    are the original's but for the options' folders and ports. `clock` of the settings holds.
+    """Start a copy; it runs when this returns, with time and random numbers of its own (see `renewal`). `plan`, `image`
+    and `options` are the original's but for the options' folders and ports.
 
     Raises what `launch` raises, and MachineError where QEMU refuses the state or the guest the renewal.
     """
@@ -106,8 +103,9 @@ def launch_copy(plan: Plan, image: Image, options: Options, template: Template) 
             _migrate(instance, "migrate-incoming", state)
             _set_capabilities(instance, ("x-ignore-shared",), False)  # its own snapshots hold all its memory
             instance.running.set_report(template.report)
-            instance.qmp("cont")
-            renew(instance, options.settings.clock or 0)
+            renewal = go_on(instance)
+            if renewal is not None:
+                renewal.wait()
             instance.set_ready()
         except BaseException:
             instance.close()
@@ -115,27 +113,6 @@ def launch_copy(plan: Plan, image: Image, options: Options, template: Template) 
         return instance
     finally:
         os.close(state)
-
-
-def renew(instance: Instance, clock: int) -> None:
-    """Give the guest the host's time, `clock` seconds ahead, and random numbers that nobody else has; wait until it has
-    taken them. Raises MachineError where it does not."""
-    running = instance.running
-    now = time.time_ns() + clock * 1_000_000_000
-    with running.changed:
-        running.report.renewed = False
-    running.send(f"renew {max(0, now)} {secrets.token_hex(_SEED)}")
-    deadline = time.monotonic() + _LONGEST_RENEWAL
-    with running.changed:
-        running.changed.wait_for(
-            lambda: running.report.renewed or instance.ended, max(0.0, deadline - time.monotonic())
-        )
-        renewed = running.report.renewed
-    if not renewed:
-        raise instance.failed(
-            f"The guest of '{instance.name}' did not take a time and random numbers of its own within "
-            f"{_LONGEST_RENEWAL:g} s."
-        )
 
 
 def _set_capabilities(instance: Instance, names: Sequence[str], state: bool) -> None:
