@@ -26,6 +26,7 @@ from rumpel.build.kernel_nano import (  # noqa: E402
     WARNINGS,
     symbol_table,
 )
+from rumpel.build.toolchain import OWN_DEBUGGING  # noqa: E402
 
 NANO = ROOT / "kernels/nano"
 HAL = ROOT / "hal"
@@ -90,7 +91,7 @@ def main() -> None:
     objects_directory.mkdir(parents=True, exist_ok=True)
     files = sources(arguments.driver, arguments.group)
     include = INCLUDE + group_include(arguments.group)
-    flags = [*COMPILE_FLAGS, *WARNINGS] + [f"-D{each}" for each in arguments.define]
+    flags = [*COMPILE_FLAGS, *OWN_DEBUGGING, *WARNINGS] + [f"-D{each}" for each in arguments.define]
 
     def compile_one(source: pathlib.Path) -> pathlib.Path:
         own = source.is_relative_to(ROOT)

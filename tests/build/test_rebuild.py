@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rumpel.build.manifest import load_manifest
 from rumpel.places import own_root
 
 from .conftest import FILES, VENV_SCONS, SmallProject, make_project
@@ -50,6 +51,16 @@ def test_a_changed_header_rebuilds_who_includes_it(built: SmallProject) -> None:
     steps = built.scons("composition=hello").steps
     compiled = [step for step in steps if step.startswith("CC ")]
     assert compiled == ["CC components/greeting/greeting.c", "CC components/hello/hello.c"]
+
+
+def test_a_line_that_moves_changes_what_gdb_is_told_and_no_byte_of_the_image(built: SmallProject) -> None:
+    before = load_manifest(built.image / "manifest.json")
+    built.write("components/hello/hello.c", "/* A comment. */\n\n" + FILES["components/hello/hello.c"])
+    ended = built.scons("composition=hello")
+    assert ended.steps == ["CC components/hello/hello.c", "LINK component/hello", "MANIFEST composition/hello"]
+    after = load_manifest(built.image / "manifest.json")
+    assert (after.rootfs, after.contents) == (before.rootfs, before.contents)
+    assert after.debug != before.debug
 
 
 def test_a_touched_source_rebuilds_nothing(built: SmallProject) -> None:

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.boot]
 ROOT = Path(__file__).resolve().parents[2]
 # What is asked where the program begins.
 INTO = ("-nx", "-batch", "-ex", "bt", "-ex", "info source")
+MAIN = r"main \(argc=3, argv=0x[0-9a-f]+\) at "  # the composition's own arguments are two
 # A function of the kernel that ends the program, and how a backtrace shows it, with lines where the kernel has them.
 IN_KERNEL = {
     "nano": ("hal_exit", r"program_exit \(.*\) at .*kernels/nano/src/program\.c:\d+"),
@@ -50,7 +51,7 @@ def test_gdb_waits_for_a_qemu_that_is_slow_to_begin(monkeypatch: pytest.MonkeyPa
     put_before_qemu(monkeypatch, tmp_path, "sleep 2")
     done = debug("hello", "--kernel", "nano", "--", *INTO)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^#0 .*main \(\) at ", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(rf"^#0 .*{MAIN}", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_a_qemu_that_cannot_begin_is_an_error_before_gdb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -72,13 +73,31 @@ def test_gdb_stops_in_the_programs_main_and_in_the_kernel_by_their_names(kernel:
     )  # fmt: skip
     said = done.stdout
     assert re.search(r"rumpel: The program 'hello' is at 0x[0-9a-f]{9,12}000\.", said), said + done.stderr
-    assert re.search(r"^#0 .*main \(\) at .*components/hello/hello\.c:\d+$", said, re.MULTILINE), said
+    assert re.search(rf"^#0 .*{MAIN}.*components/hello/hello\.c:\d+$", said, re.MULTILINE), said
     assert f"Located in {ROOT}/components/hello/hello.c" in said
     logged = log.read_text()
-    assert re.search(rf"^Breakpoint \d, .*{function} \(\)", logged, re.MULTILINE), logged
+    assert re.search(rf"^Breakpoint \d, .*{function} \(.*\)", logged, re.MULTILINE), logged
     assert re.search(frame, logged), logged
     assert "Hello from Rumpel." in said
     assert "The program ended with status 0." in done.stderr
+
+
+def test_gdb_prints_arguments_locals_and_structs_of_the_kernel_and_the_program(tmp_path: Path) -> None:
+    log = tmp_path / "gdb.log"
+    done = debug(
+        "hello", "--kernel", "nano", "--argument=--status", "--argument=3", "--", "-nx", "-batch",
+        "-ex", f"set logging file {log}", "-ex", "set logging enabled on",
+        "-ex", "print argv[2]", "-ex", "break parse_status", "-ex", "continue", "-ex", "finish", "-ex", "next",
+        "-ex", "info locals", "-ex", "break program_exit", "-ex", "continue",
+        "-ex", "print process.hostname", "-ex", "ptype struct process", "-ex", "print process.threads",
+    )  # fmt: skip
+    said = log.read_text()
+    assert re.search(r'^\$1 = 0x[0-9a-f]+ "3"$', said, re.MULTILINE), said + done.stderr
+    assert re.search(r"^i = 1\nstatus = \d$", said, re.MULTILINE), said
+    assert "program_exit (status=3) at " in said
+    assert '$2 = "hello"' in said
+    assert re.search(r"^type = struct process \{$", said, re.MULTILINE), said
+    assert "$3 = 1\n" in said
 
 
 def test_a_breakpoint_set_before_the_kernel_runs_is_met_in_the_program() -> None:
@@ -88,7 +107,7 @@ def test_a_breakpoint_set_before_the_kernel_runs_is_met_in_the_program() -> None
         "-ex", "continue", "-ex", "continue", "-ex", "continue",
     )  # fmt: skip
     assert re.search(r"^Breakpoint 1, kernel_main \(\) at .*main\.c:\d+", done.stdout, re.MULTILINE), done.stdout
-    assert re.search(r"^Breakpoint 2, main \(\) at components/hello", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(rf"^Breakpoint 2, {MAIN}components/hello", done.stdout, re.MULTILINE), done.stdout
     assert "The program ended with status 3." in done.stderr
 
 
@@ -108,7 +127,7 @@ def test_both_commands_can_be_pasted(tmp_path: Path) -> None:
         finally:
             running.kill()
             running.wait()
-    assert "main () at components/hello/hello.c" in seen.stdout
+    assert re.search(rf"{MAIN}components/hello/hello\.c", seen.stdout), seen.stdout
     assert b"Hello from Rumpel." in (tmp_path / "console").read_bytes()
 
 

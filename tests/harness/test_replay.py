@@ -63,7 +63,7 @@ def test_gdb_goes_back_in_a_replay(hello: Path, tmp_path: Path) -> None:
         "-ex", f"set logging file {log}", "-ex", "set logging enabled on", "-ex", "break program_start",
         "-ex", "break program_exit", "-ex", "continue", "-ex", "reverse-continue", "-ex", "bt 1",
     )  # fmt: skip
-    assert "Temporary breakpoint 1, main () at" in done.stdout, done.stdout + done.stderr
+    assert "Temporary breakpoint 1, main (argc=3, argv=" in done.stdout, done.stdout + done.stderr
     stops = re.findall(r"^Breakpoint \d, (\w+) \(", log.read_text(), re.MULTILINE)
     assert stops == ["program_exit", "program_start"], done.stdout + done.stderr
 

@@ -46,6 +46,7 @@ class Compile(Step, frozen=True):
         own_include = toolchain.files().include
         command = [toolchain.CC, "-c", *toolchain.COMPILE_FLAGS, "-nostdinc"]
         command += toolchain.OWN_WARNINGS if self.own else toolchain.FOREIGN_WARNINGS
+        command += toolchain.OWN_DEBUGGING if self.own else toolchain.FOREIGN_DEBUGGING
         for path in self.include:
             command.append(f"-I{_argument(workspace, path)}")
         command += ["-isystem", str(workspace.resolve(_musl(self.sysroot, toolchain.MUSL_INCLUDE)))]
@@ -88,12 +89,13 @@ class Link(Step, frozen=True):
     """Objects and archives to a static PIE: with debugging information, and stripped as the image holds it."""
 
     verb: ClassVar[str] = "LINK"
-    code: ClassVar[tuple[str, ...]] = ("toolchain.py", "elfcheck.py")
+    code: ClassVar[tuple[str, ...]] = ("toolchain.py", "elfcheck.py", "buildid.py")
     tools: toolchain.Toolchain
     sysroot: Source
 
     def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
         """`targets`: the unstripped program, the stripped one."""
+        from rumpel.build.buildid import name_by_content
         from rumpel.build.elfcheck import check_static_pie
 
         lib = workspace.resolve(_musl(self.sysroot, toolchain.MUSL_LIB))
@@ -116,6 +118,7 @@ class Link(Step, frozen=True):
             raise tool_error(f"The {part_name(self.part)} cannot be linked.", failure) from failure
         check_static_pie(unstripped, self.part)
         workspace.run([toolchain.STRIP, "--strip-all", "-o", str(stripped), str(unstripped)])
+        name_by_content(stripped, unstripped)
 
 
 class PrepareSource(Step, frozen=True):

@@ -18,7 +18,7 @@ WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wmissing-prototypes", "-Wstrict-pro
 # One address space with the program in its lower half: the kernel lies in the top 2 GiB (-mcmodel=kernel), never
 # touches the vector registers, which are the program's, and has no red zone, because interrupts use its stack.
 COMPILE_FLAGS = (
-    *("-std=gnu11", "-Os", "-g1", "-gno-record-gcc-switches", "-ffreestanding", "-fno-builtin", "-fno-pic", "-fno-pie"),
+    *("-std=gnu11", "-Os", "-ffreestanding", "-fno-builtin", "-fno-pic", "-fno-pie"),
     *("-mcmodel=kernel", "-mno-red-zone", "-mgeneral-regs-only", "-fno-omit-frame-pointer", "-fno-strict-aliasing"),
     *("-fno-asynchronous-unwind-tables", "-fno-common", "-fwrapv", "-ffunction-sections", "-fdata-sections"),
     *("-fstack-protector-strong", "-mstack-protector-guard=global", "-fcf-protection=none", "-fno-jump-tables"),
@@ -40,7 +40,7 @@ VDSO_FLAGS = (
 )
 LINK_FLAGS = (
     *("-nostdlib", "-static", "--gc-sections", "-z", "max-page-size=4096", "-z", "noexecstack", "--build-id=none"),
-    "--no-warn-rwx-segments",
+    *("--no-warn-rwx-segments", "--compress-debug-sections=zlib"),
 )
 
 # Relative to the root that holds them.
@@ -74,6 +74,7 @@ class CompileKernelFile(Step, frozen=True):
             *COMPILE_FLAGS,
             *self.flags,
             *(WARNINGS if self.own else toolchain.FOREIGN_WARNINGS),
+            *(toolchain.OWN_DEBUGGING if self.own else toolchain.FOREIGN_DEBUGGING),
         ]
         for path in self.include:
             option = "-I" if not isinstance(path, TreePath) else "-isystem"
