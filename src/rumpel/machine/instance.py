@@ -20,92 +20,35 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from rumpel.errors import InstanceError, MachineError
-from rumpel.machine import failure, ready
-from rumpel.machine.accelerator import Asked, Choice, choose_accelerator
+from rumpel.machine import failure
+from rumpel.machine.accelerator import Choice, choose_accelerator
 from rumpel.machine.backlog import raise_backlog
 from rumpel.machine.command import ByHand, Inherited, Launch, Ram, pasteable, qemu_command
 from rumpel.machine.console import Console, ConsoleTimeoutError, Found
 from rumpel.machine.emulator import find_qemu
 from rumpel.machine.monitor import Event, MonitorClosedError
-from rumpel.machine.ports import guest_took_connection, parse_forwards, refused_port
+from rumpel.machine.options import Image, Options, image_of
+from rumpel.machine.ports import parse_forwards, refused_port
 from rumpel.machine.preparation import asked_accelerator, launch_of, place_of, prepare, unknown_port, write_settings
 from rumpel.machine.process import start_time_of
+from rumpel.machine.readiness import wait_until_ready, watch
 from rumpel.machine.recording import begin_recording, finish_recording
 from rumpel.machine.registry import Claim, Record, Stopped, instance_directory, owner_socket
 from rumpel.machine.running import Running
 from rumpel.machine.snapshots import make_scratch
 from rumpel.machine.volumes import ensure_volume, take_volumes
-from rumpel.resolve.plan import Frozen, Plan
-from rumpel.resolve.settings import StartSettings
+from rumpel.resolve.plan import Plan
 
-if TYPE_CHECKING:
-    from rumpel.build.manifest import Manifest
+__all__ = ["Image", "Instance", "Options", "Stats", "image_of", "launch", "print_command", "start"]
 
 _UNMOUNTING = 2  # seconds of a stop that the guest has for its volumes, after its program's end
 _LONGEST_STOP = 86400.0
 _LOG_WRITTEN = 10.0  # seconds that QEMU gets to end a recording
-
-
-class Image(Frozen, frozen=True, kw_only=True):
-    """The files of a built image, absolute paths. `rootfs` is the archive that the kernel starts with, `disk` the root
-    filesystem where that is on one; `firmware` the machine's, where it is not QEMU's own; `project` is the root that a
-    plan's relative paths start from."""
-
-    kernel: str
-    rootfs: str = ""
-    disk: str = ""
-    project: str = ""
-    firmware: str = ""
-
-
-def image_of(manifest: Manifest, directory: Path, project: Path) -> Image:
-    """The image that `manifest` describes; `directory` is the image's folder, `project` the project's root."""
-    where = directory.absolute()
-    return Image(
-        kernel=str(where / manifest.kernel.path),
-        rootfs=str(where / (manifest.rootfs if manifest.initramfs is None else manifest.initramfs).path),
-        disk="" if manifest.initramfs is None else str(where / manifest.rootfs.path),
-        project=str(project.absolute()),
-        firmware="" if manifest.firmware is None else str(where / manifest.firmware.path),
-    )
-
-
-class Options(Frozen, frozen=True, kw_only=True):
-    """How one start differs from the plan. Empty and 0 leave what the plan says.
-
-    `name`: the instance's name (the composition's); `ports`: host port by port name (0: QEMU chooses); `memory` in
-    MiB; `volumes`: a folder for the volumes' images instead of the one in the state folder; `ready_timeout` and
-    `stop_timeout` in seconds; `qemu`: QEMU's program, or `own`, `system`, `auto` (see
-    `rumpel.machine.emulator`). `directory`: a folder for the instance instead of the one in the
-    state folder; nobody else finds it by its name. `scratch`: a folder; what the machine writes to volumes is kept
-    there and not in their images, and its state can be saved. `layers`: by a volume's name the files that its contents
-    are in, instead of an image of the instance's own: an image, and qcow2 files above it. `halted`: it waits for QMP
-    `cont`. `debugger`: the path of a Unix socket for a GDB, for which it waits. `seed`: random numbers and clocks are
-    the same at each start with the same one. `record`: a folder, made by the start, from which it can be replayed.
-    """
-
-    name: str = ""
-    ports: tuple[tuple[str, int], ...] = ()
-    settings: StartSettings = StartSettings()
-    memory: int = 0
-    cpus: int = 0
-    volumes: str = ""
-    accelerator: Asked = "auto"
-    ready_timeout: float = 0.0
-    stop_timeout: float = 10.0
-    qemu: str = ""
-    directory: str = ""
-    scratch: str = ""
-    layers: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    halted: bool = False
-    debugger: str = ""
-    seed: int | None = None
-    record: str = ""
 
 
 @dataclass(frozen=True)
@@ -309,26 +252,8 @@ class Instance:
 
         `timeout` in seconds; else the options', else the plan's. Raises MachineError with all that is known.
         """
-        declared = self.plan.ready
-        limit = timeout if timeout is not None else self._options.ready_timeout or declared.timeout
-        deadline = self._running.started + limit
-        try:
-            match declared.kind:
-                case "console":
-                    remaining = max(0.0, deadline - time.monotonic())
-                    self._running.console.wait_for(
-                        declared.console, remaining, since=self._running.boot_position, watch=self._watch
-                    )
-                case "exit":
-                    self._until(lambda: self._running.ended, deadline, "the program did not end")
-                    self._judge()
-                case "port" | "http":
-                    self._until(lambda: self._running.report.started, deadline, "the guest did not start the program")
-                    self._probe(deadline)
-        except ConsoleTimeoutError:
-            raise self._late(limit, f"no line of the console matched '{declared.console}'") from None
-        except ready.ProbeTimeoutError as error:
-            raise self._late(limit, error.seen) from None
+        limit = timeout if timeout is not None else self._options.ready_timeout or self.plan.ready.timeout
+        wait_until_ready(self, limit)
         self.set_ready()
 
     def set_ready(self) -> None:
@@ -340,7 +265,7 @@ class Instance:
     def wait_for_console(self, pattern: str, timeout: float = 60.0, *, since: int = 0) -> Found:
         """The first match on the console behind `since`; ends at once where the machine does."""
         try:
-            return self._running.console.wait_for(pattern, timeout, since=since, watch=self._watch)
+            return self._running.console.wait_for(pattern, timeout, since=since, watch=lambda: watch(self))
         except ConsoleTimeoutError:
             message = f"No line of the console of '{self.name}' matched '{pattern}' within {timeout:g} s."
             raise self.failed(message) from None
@@ -358,7 +283,7 @@ class Instance:
         if not self._running.wait_end(timeout):
             raise TimeoutError(f"the instance '{self.name}' still runs after {timeout:g} s")
         self._running.console.drain()
-        return self._judge()
+        return self.judge()
 
     def stop(self, timeout: float | None = None) -> Stopped:
         """Ask the guest to end, after `timeout` seconds (the options') tell QEMU to quit, then kill it.
@@ -442,58 +367,8 @@ class Instance:
         raise_backlog(self.pid, self.ports.values())
         self._update(ports=self.ports, urls={name: self.url(name) for name in self.ports})
 
-    def _probe(self, deadline: float) -> None:
-        self._watch()
-        declared = self.plan.ready
-        port = next(port for port in self.plan.ports if port.name == declared.port)
-        number = self.ports[port.name]
-        if self._running.report.tells_ports and port.protocol == "tcp":
-            self._until(
-                lambda: port.port in self._running.report.listening,
-                deadline,
-                lambda: ready.not_listening(port, self._running.report.listening),
-            )
-        if declared.kind == "http":
-            ready.wait_for_http(number, declared.path or "/", deadline, self._pause)
-        elif port.protocol == "tcp":
-            ready.wait_for_port(number, deadline, self._pause, lambda: self._guest_took(number))
-        # Nothing says that a guest listens on a UDP port: there, ready is when the program was started.
-
-    def _guest_took(self, number: int) -> bool:
-        usernet = self._running.monitor.execute("human-monitor-command", {"command-line": "info usernet"})
-        return guest_took_connection(str(usernet), number)
-
-    def _until(self, reached: Callable[[], bool], deadline: float, otherwise: str | Callable[[], str]) -> None:
-        while not reached():
-            self._watch()
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise ready.ProbeTimeoutError(otherwise if isinstance(otherwise, str) else otherwise())
-            self._running.pause(min(remaining, 0.25))
-
-    def _pause(self, seconds: float) -> None:
-        self._watch()
-        if seconds > 0:
-            self._running.pause(seconds)
-            self._watch()
-
-    def _watch(self) -> None:
-        """Raise where waiting has no more sense: QEMU ended, or the guest said that it gave up or is done."""
-        running = self._running
-        report = running.report
-        given_up = report.failure or report.panic
-        if not (running.ended or given_up or report.status is not None):
-            return
-        running.wait_end(5.0)
-        if self.plan.ready.kind == "exit" and report.status is not None:
-            return
-        if report.status is not None:
-            raise self.failed(f"The program ended with status {report.status} before the machine was ready.")
-        self._judge()
-        raise self.failed(failure.end_message(running))
-
-    def _judge(self) -> int:
-        """The program's exit status, or the error that the end was."""
+    def judge(self) -> int:
+        """The program's exit status after the end. Raises the error that the end was, otherwise."""
         status = self._running.report.status
         if status is not None:
             return status
@@ -502,9 +377,6 @@ class Instance:
                 f"The instance '{self.name}' was ended by force before its program had ended.", instance=self.name
             )
         raise self.failed(failure.end_message(self._running))
-
-    def _late(self, limit: float, seen: str) -> MachineError:
-        return self.failed(f"The machine '{self.name}' was not ready within {limit:g} s: {seen}.")
 
     def failed(self, message: str) -> MachineError:
         """The error that says `message`, with the evidence of now."""

@@ -19,7 +19,7 @@ from rumpel.resolve.plan import Plan
 from rumpel.resolve.settings import at_start, encode_settings, settings_of
 
 if TYPE_CHECKING:
-    from rumpel.machine.instance import Image, Options
+    from rumpel.machine.options import Image, Options
 
 
 @dataclass(frozen=True)
