@@ -356,3 +356,31 @@ def test_a_state_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path: Path
         f"rumpel: '{tmp_path}/file/state/instances/hello': Not a directory.\n"
         "Check the space on the disk and the permissions there.\n"
     ), done.stderr
+
+
+def test_a_broken_file_of_a_project_stops_no_other_composition_and_is_listed(tmp_path: Path) -> None:
+    for path, text in {
+        "compositions/mine.yaml": "schema: 1\nname: mine\nsummary: x\nkernel: nano\nmachine: microvm\n"
+        "components: [hello]\n",
+        "compositions/bad.yaml": "schema: 1\nname: [\n",
+        "components/other/component.yaml": "schema: 1\nname: [\n",
+        "hal/drivers/other/driver.yaml": "schema: 1\nname: [\n",
+        "hal/machines/other/machine.yaml": "schema: 1\nname: [\n",
+        "kernels/other/kernel.yaml": "schema: 1\nname: [\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    explained = rumpel("--project", str(tmp_path), "explain", "mine")
+    assert (explained.returncode, explained.stderr) == (0, "")
+    built = rumpel("--project", str(tmp_path), "build", "mine")
+    assert built.returncode == 0, built.stderr
+    listed = rumpel("--project", str(tmp_path), "list")
+    assert listed.returncode == 2
+    assert re.search(r"^mine +nano +microvm +x$", listed.stdout, re.MULTILINE)
+    assert [line.partition(":")[0].removeprefix(f"{tmp_path}/") for line in listed.stderr.splitlines()] == [
+        "compositions/bad.yaml",
+        "components/other/component.yaml",
+        "hal/drivers/other/driver.yaml",
+        "hal/machines/other/machine.yaml",
+        "kernels/other/kernel.yaml",
+    ]

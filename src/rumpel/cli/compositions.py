@@ -28,7 +28,8 @@ class Listed(Frozen, frozen=True):
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> int:
-    """List the compositions of this project. Ends with 2 where one of their files is wrong."""
+    """List the compositions of this project. Says which files of the project are wrong, of compositions and of parts,
+    and ends with 2 where there are any."""
     project = open_project()
     listed = []
     for name in project.names("composition"):
@@ -60,7 +61,10 @@ def list_(as_json: bool) -> int:
     for each in listed:
         if each.problem and not as_json:
             say(each.problem)
-    return 0 if len(right) == len(listed) else ModelError.exit_status
+    wrong = [part for kind in ("component", "driver", "machine", "kernel") for part in project.unreadable(kind)]
+    for part in wrong:
+        say(str(part.error))
+    return 0 if len(right) == len(listed) and not wrong else ModelError.exit_status
 
 
 @click.command()

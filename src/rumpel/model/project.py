@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -40,6 +42,20 @@ _FOLDERS = {
 }
 
 PartT = TypeVar("PartT", Component, Driver, Emulator, Machine, Kernel)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A part whose file is wrong, and what it provides as far as its file says so; None: that is not known."""
+
+    kind: str
+    name: str
+    error: ModelError
+    provides: frozenset[str] | None
+
+    def may_provide(self, capability: str) -> bool:
+        """Whether it could be the part that provides `capability`."""
+        return self.provides is None or capability in self.provides
 
 
 class Project:
@@ -84,6 +100,35 @@ class Project:
     def kernel(self, name: str, at: Location | None = None) -> Kernel:
         """The kernel called `name`; `at` is where it is named."""
         return self._part("kernel", name, at, decode.kernel)
+
+    def components(self) -> tuple[Component, ...]:
+        """All components whose files are right; `unreadable` has the others."""
+        return self._readable("component", self.component)
+
+    def drivers(self) -> tuple[Driver, ...]:
+        """All drivers whose files are right."""
+        return self._readable("driver", self.driver)
+
+    def machines(self) -> tuple[Machine, ...]:
+        """All machines whose files are right."""
+        return self._readable("machine", self.machine)
+
+    def kernels(self) -> tuple[Kernel, ...]:
+        """All kernels whose files are right."""
+        return self._readable("kernel", self.kernel)
+
+    def unreadable(self, kind: str) -> tuple[Unreadable, ...]:
+        """All parts of `kind` (but "composition") whose files are wrong."""
+        readers: dict[str, Callable[[str], object]] = {
+            "component": self.component, "driver": self.driver, "machine": self.machine, "kernel": self.kernel
+        }  # fmt: skip
+        found = []
+        for name in self.names(kind):
+            try:
+                readers[kind](name)
+            except ModelError as error:
+                found.append(Unreadable(kind, name, error, self._said_to_provide(kind, name)))
+        return tuple(found)
 
     def composition(self, name: str, variables: Mapping[str, str] | None = None) -> Composition:
         """The composition called `name`, with what it extends, and with `variables` over its own."""
@@ -138,6 +183,20 @@ class Project:
             if (root / path).exists():
                 return root / path
         raise UsageError(f"the project has no '{path}'.", hint=f"Looked in: {quoted([str(r) for r in self.roots])}.")
+
+    def _readable(self, kind: str, read: Callable[[str], PartT]) -> tuple[PartT, ...]:
+        found = []
+        for name in self.names(kind):
+            with contextlib.suppress(ModelError):
+                found.append(read(name))
+        return tuple(found)
+
+    def _said_to_provide(self, kind: str, name: str) -> frozenset[str] | None:
+        try:
+            tree = self._document(kind, name, None).root
+        except ModelError:
+            return None
+        return frozenset(node.text for node in _scalars(tree, "provides")) if "provides" in tree.entries else None
 
     def _check_overrides(self, tree: Tree, variables: Mapping[str, str]) -> None:
         known = variable_names(tree)

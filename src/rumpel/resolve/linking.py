@@ -31,13 +31,15 @@ class Linked:
         """The same, with the C library that the kernel's init program is compiled against, where no program has it."""
         if not kernel.init or any(part.c is not None and part.c.sysroot for part in self.all):
             return self
-        for name in project.names("component"):
-            part = project.component(name)
+        for part in project.components():
             if part.c is not None and part.c.sysroot:
                 reason = Reason(
-                    part=f"component/{name}", by=f"kernel/{kernel.name}", because="its init is linked to it"
+                    part=f"component/{part.name}", by=f"kernel/{kernel.name}", because="its init is linked to it"
                 )
                 return replace(self, libraries=(*self.libraries, part), reasons=(*self.reasons, reason))
+        unreadable = project.unreadable("component")
+        if unreadable:  # it is one of them
+            raise ModelError([problem for each in unreadable for problem in each.error.problems])
         return self
 
     def libraries_of(self, component: Component) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rumpel.errors import Location, ModelError, ResolveError
+from rumpel.errors import Location, ResolveError
 from rumpel.model.names import nearest, quoted
 from rumpel.model.parts import Component, Composition, Driver, Kernel, KernelGroup, Machine, Word
 from rumpel.model.project import Project
@@ -98,7 +98,7 @@ class Needs:
         self._machine = machine
         self._components = tuple(components)
         self._preferred = {word.text for word in composition.drivers}
-        self._known = tuple(project.driver(name) for name in project.names("driver"))
+        self._known = project.drivers()
         self._reachable: set[str] = set()
         self._buses: dict[str, set[str]] = {}
         self._provided: dict[str, tuple[str, str]] = {}
@@ -191,7 +191,7 @@ class Needs:
                 parts=[f"driver/{name}" for name in names],
             )
         found = [(driver, obstacle) for driver, obstacle in obstacles if obstacle is not None]
-        raise self._unsatisfied(need, found)
+        raise self._with_unreadable(need, self._unsatisfied(need, found))
 
     def _check_single(self, need: Need) -> None:
         names = [part.name for part in self._components if need.capability in part.provides]
@@ -259,11 +259,29 @@ class Needs:
             )
         return self._nobody(need, parts)
 
+    def _with_unreadable(self, need: Need, error: ResolveError) -> ResolveError:
+        """The error, and which files could not be read: what is missing may be in them."""
+        suspects = [
+            each
+            for kind in ("component", "driver", "machine", "kernel")
+            for each in self._project.unreadable(kind)
+            if each.may_provide(need.capability)
+        ]
+        if not suspects:
+            return error
+        problems = "\n".join(str(each.error) for each in suspects)
+        what = "this file" if len(suspects) == 1 else "these files"
+        return ResolveError(
+            error.message,
+            hint=f"{error.hint}\nWhat provides it may be in {what}, which could not be read:\n{problems}",
+            parts=[*error.parts, *(f"{each.kind}/{each.name}" for each in suspects)],
+        )
+
     def _nobody(self, need: Need, parts: list[str]) -> ResolveError:
         capability = need.capability
         kernels = [
             kernel.name
-            for kernel in self._readable_kernels()
+            for kernel in self._project.kernels()
             if capability in kernel.provides or any(group.name == capability for group in kernel.optional)
         ]
         if kernels:
@@ -273,7 +291,7 @@ class Needs:
                 hint="Choose one of them: 'kernel:' in the composition, or --kernel.",
                 parts=[*parts, f"kernel/{self._kernel.name}"],
             )
-        components = [part.name for part in self._readable_components() if capability in part.provides]
+        components = [part.name for part in self._project.components() if capability in part.provides]
         if components:
             return ResolveError(
                 f"{need.sentence}; no component of the composition provides it; components that do: "
@@ -281,7 +299,7 @@ class Needs:
                 hint="Add one to the composition's 'components'.",
                 parts=parts,
             )
-        machines = [part.name for part in self._readable_machines() if capability in part.provides]
+        machines = [part.name for part in self._project.machines() if capability in part.provides]
         if machines:
             return ResolveError(
                 f"{need.sentence}; machine '{self._machine.name}' does not provide it; machines that do: "
@@ -297,39 +315,10 @@ class Needs:
         found = set(self._provided)
         for driver in self._known:
             found.update(driver.provides)
-        for kernel in self._readable_kernels():
+        for kernel in self._project.kernels():
             found.update(kernel.provides, (group.name for group in kernel.optional))
-        for component in self._readable_components():
+        for component in self._project.components():
             found.update(component.provides)
-        for machine in self._readable_machines():
+        for machine in self._project.machines():
             found.update(machine.provides)
-        return found
-
-    # An error about one part must not turn into one about another file: parts that cannot be read are left out.
-
-    def _readable_kernels(self) -> list[Kernel]:
-        found = []
-        for name in self._project.names("kernel"):
-            try:
-                found.append(self._project.kernel(name))
-            except ModelError:
-                continue
-        return found
-
-    def _readable_components(self) -> list[Component]:
-        found = []
-        for name in self._project.names("component"):
-            try:
-                found.append(self._project.component(name))
-            except ModelError:
-                continue
-        return found
-
-    def _readable_machines(self) -> list[Machine]:
-        found = []
-        for name in self._project.names("machine"):
-            try:
-                found.append(self._project.machine(name))
-            except ModelError:
-                continue
         return found

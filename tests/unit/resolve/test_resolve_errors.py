@@ -447,3 +447,69 @@ def test_less_memory_than_the_kernel_takes_is_said_when_the_plan_is_made(project
         "compositions/demo.yaml:7:9: 16M of memory is too little: the kernel 'tiny' does not start a program in less "
         "than 72M.\nGive the composition more 'memory', or choose a smaller kernel."
     )
+
+
+BROKEN = {
+    "component": ("components/other/component.yaml", "name: other\nsumary: x\nprovides: [quantum]\n"),
+    "driver": ("hal/drivers/other/driver.yaml", "name: [\n"),
+    "machine": ("hal/machines/other/machine.yaml", "name: 3\n"),
+    "kernel": ("kernels/other/kernel.yaml", "name: other\nrecipe: none\n"),
+    "composition": ("compositions/other.yaml", "name: other\nkernel: [\n"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_that_the_composition_does_not_use_changes_no_byte_of_its_plan(
+    project: Project, write: Write, tmp_path: Path, kind: str
+) -> None:
+    before = demo(project).to_json()
+    write(*BROKEN[kind])
+    assert demo(Project([tmp_path])).to_json() == before
+
+
+@pytest.mark.parametrize("kind", ["component", "driver", "machine", "kernel"])
+def test_a_broken_file_that_is_named_is_an_error(project: Project, write: Write, kind: str) -> None:
+    path, text = BROKEN[kind]
+    write(path, text)
+    write("compositions/demo.yaml", DEMO.replace("[app]", "[app, other]") if kind == "component" else DEMO)
+    if kind == "driver":
+        write("compositions/demo.yaml", DEMO + "drivers: [other]\n")
+    overrides = {"machine": Overrides(machine="other"), "kernel": Overrides(kernel="other")}
+    assert words(project, overrides=overrides.get(kind)).startswith(f"{path}:")
+
+
+def test_broken_files_that_may_provide_what_is_missing_are_named_with_what_is_wrong_in_them(
+    project: Project, write: Write
+) -> None:
+    write("components/app/component.yaml", APP + "needs: [quantum]\n")
+    write("components/part/component.yaml", LIBRARY + "name: part\nprovides: [teleport]\nsumary: y\n")
+    says = (
+        "components/app/component.yaml:10:9: component 'app' needs 'quantum', which no part provides.\n"
+        "Remove the need, or add a part that provides it."
+    )
+    assert words(project) == says
+    write("components/other/component.yaml", LIBRARY + "name: other\nprovides: [quantum]\nsumary: y\n")
+    says += "\nWhat provides it may be in this file, which could not be read:\n"
+    other = "components/other/component.yaml:9:1: unknown key 'sumary'. Did you mean 'summary'?"
+    assert words(Project(project.roots)) == says + other
+    write(*BROKEN["driver"])
+    says = says.replace("this file,", "these files,")
+    assert words(Project(project.roots)) == (
+        f"{says}{other}\n"
+        "hal/drivers/other/driver.yaml:2:1: this is not valid YAML, at the end of the file: did not find expected node "
+        "content while parsing a flow node that starts on line 2."
+    )
+
+
+def test_the_file_of_a_c_library_that_cannot_be_read_is_an_error_where_the_kernels_init_needs_it(
+    project: Project, write: Write, tmp_path: Path
+) -> None:
+    kernel = (tmp_path / "kernels/tiny/kernel.yaml").read_text()
+    write("kernels/tiny/kernel.yaml", kernel + "init: true\n")
+    libc = LIBRARY.replace("c: {}", "c: {sysroot: true}") + "name: libc\n"
+    write("components/libc/component.yaml", libc)
+    assert "libc" in [each.name for each in demo(project).components]
+    write("components/libc/component.yaml", libc + "sumary: y\n")
+    assert words(Project(project.roots)) == (
+        "components/libc/component.yaml:8:1: unknown key 'sumary'. Did you mean 'summary'?"
+    )
