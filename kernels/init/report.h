@@ -6,7 +6,9 @@
 
 enum { CONTROL_LINE = 256 }; /* bytes of a control line with its '\n' */
 
-/* Opens the console as standard input, output and error of init, raw, so that "\n" leaves the guest as "\n". */
+/* Opens the console as standard input, output and error of init and so of the program, raw, so that "\n" leaves the guest as
+ * "\n" and every byte that is typed arrives as it is. It is nobody's controlling terminal: no byte becomes a signal, and
+ * who is in the background may read it, too. */
 void report_open_console(void);
 
 /* Opens the second UART as the control channel. Where there is none, lines to the host are dropped. */

@@ -7,7 +7,6 @@
 #include "system.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -65,16 +64,11 @@ static void fill_vectors(const struct settings *settings)
 static void become_program(const struct settings *settings, int report)
 {
     sigset_t none;
-    int null = open("/dev/null", O_RDONLY);
 
     sigemptyset(&none);
     setsid();
-    if (null >= 0 && dup2(null, STDIN_FILENO) == STDIN_FILENO && chdir("/") == 0 &&
-        sigprocmask(SIG_SETMASK, &none, NULL) == 0) {
-        if (null != STDIN_FILENO)
-            close(null);
+    if (chdir("/") == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0)
         execve(settings->program, argv, envp);
-    }
     int why = errno;
     if (write(report, &why, sizeof why) != sizeof why)
         _exit(126);

@@ -104,7 +104,7 @@ def test_a_program_finds_what_its_settings_say(target: Target, probe: Probe) -> 
     assert values(text, "folder") == ["/"]
     assert values(text, "leads its session") == ["yes"]
     assert values(text, "parent") == ["1"]
-    assert values(text, "input") == ["0"]
+    assert values(text, "input") == ["a terminal"]
     assert values(text, "open files") == ["65536"]
     assert values(text, "writable /new") == ["Read-only file system"]
     assert values(text, "writable /tmp/new") == ["yes"]

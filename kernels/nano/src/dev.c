@@ -9,11 +9,26 @@
 #include "nano/heap.h"
 #include "nano/init.h"
 #include "nano/random.h"
+#include "nano/user.h"
 #include "nano/vfs.h"
 
-#define TCGETS 0x5401
-#define TIOCGWINSZ 0x5413
+/* Linux include/uapi/asm-generic/ioctls.h, termbits.h. */
+enum { TCGETS = 0x5401, TCSETS, TCSETSW, TCSETSF, TIOCGWINSZ = 0x5413, FIONREAD = 0x541b };
+enum { ISTRIP = 0x20, INLCR = 0x40, IGNCR = 0x80, ICRNL = 0x100, IXON = 0x400 }; /* of c_iflag */
+enum { OPOST = 1 };                                                             /* of c_oflag */
+enum { B115200 = 0x1002, CS8 = 0x30, CREAD = 0x80, CLOCAL = 0x800 };            /* of c_cflag */
+enum { ISIG = 1, ICANON = 2, ECHO = 8 };                                        /* of c_lflag */
+enum { VMIN = 6 };
 #define INPUT_SIZE 1024
+
+struct termios {
+    uint32_t iflag, oflag, cflag, lflag;
+    uint8_t line, cc[19];
+};
+
+struct winsize {
+    uint16_t rows, columns, width, height;
+};
 
 static struct filesystem dev_filesystem = {"devtmpfs", 3, 0x01021994, false, 0};
 
@@ -112,11 +127,40 @@ static unsigned console_poll(struct file *file) {
     return POLLOUT | POLLWRNORM | (input_length || !hal_console_first() ? POLLIN | POLLRDNORM : 0);
 }
 
+/* A terminal in raw mode, which it stays in: no byte is echoed, changed or made a signal of. */
+static int64_t console_ioctl(struct file *file, unsigned request, uintptr_t argument) {
+    static const struct termios raw = {.cflag = B115200 | CS8 | CREAD | CLOCAL, .cc[VMIN] = 1};
+    static const struct winsize unknown;
+    int waiting = (int)input_length;
+    struct termios wanted;
+    (void)file;
+    switch (request) {
+    case TCGETS:
+        return copy_to_user(argument, &raw, sizeof raw);
+    case TCSETS:
+    case TCSETSW:
+    case TCSETSF:
+        if (copy_from_user(&wanted, argument, sizeof wanted) != 0)
+            return -EFAULT;
+        return wanted.iflag & (ISTRIP | INLCR | IGNCR | ICRNL | IXON) || wanted.oflag & OPOST ||
+                       wanted.lflag & (ISIG | ICANON | ECHO)
+                   ? -EINVAL
+                   : 0;
+    case TIOCGWINSZ:
+        return copy_to_user(argument, &unknown, sizeof unknown);
+    case FIONREAD:
+        return copy_to_user(argument, &waiting, sizeof waiting);
+    default:
+        return -ENOTTY;
+    }
+}
+
 static const struct file_ops null_ops = {.read = null_read, .write = null_write, .seekable = true};
 static const struct file_ops zero_ops = {.read = zero_read, .write = null_write, .seekable = true};
 static const struct file_ops full_ops = {.read = zero_read, .write = full_write, .seekable = true};
 static const struct file_ops random_ops = {.read = random_read, .write = null_write, .seekable = true};
-static const struct file_ops console_ops = {.read = console_read, .write = console_write, .poll = console_poll};
+static const struct file_ops console_ops = {
+    .read = console_read, .write = console_write, .poll = console_poll, .ioctl = console_ioctl};
 
 #define DEVICE(variable, ops) static const struct node_ops variable = {.file_ops = &(ops)}
 DEVICE(null_node, null_ops);
