@@ -9,8 +9,6 @@ from pathlib import Path
 
 from rumpel.harness.vm import Vm
 
-DICE = Path(__file__).parent / "dice"
-
 
 @dataclass(frozen=True)
 class Roll:
@@ -37,7 +35,7 @@ def _read(answer: str) -> Roll:
     return Roll(random, drawn, float(moment), int(asked))
 
 
-def copy_project(folder: Path) -> Path:
-    """The project in `folder`, where it may be built."""
-    shutil.copytree(DICE, folder / "project")
+def copy_project(name: str, folder: Path) -> Path:
+    """The project `name` of this folder in `folder`, where it may be built."""
+    shutil.copytree(Path(__file__).parent / name, folder / "project")
     return folder / "project"

@@ -41,7 +41,7 @@ def memory_of(vm: Vm) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copy_project(tmp_path_factory.mktemp("dice"))
+    return copy_project("dice", tmp_path_factory.mktemp("dice"))
 
 
 @pytest.fixture(scope="module", params=["nano", "debian"])

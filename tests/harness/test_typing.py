@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.harness.dicing import copy_project
 
 import rumpel
 from rumpel.harness.vm import Vm
@@ -16,9 +16,7 @@ pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("parrot") / "project"
-    shutil.copytree(Path(__file__).parent / "parrot", folder)
-    return folder
+    return copy_project("parrot", tmp_path_factory.mktemp("parrot"))
 
 
 @pytest.fixture(params=["nano", "linux", "debian"])

@@ -1,11 +1,13 @@
 /* Tells of standard input whether it is a terminal, in which mode, and whether there is something to read; then says each
- * line again, with its bytes below a space as numbers, until one says "bye". Ends with 1 at the end of the input, with 2 on a signal. */
+ * line again, with its bytes below a space as numbers, until one says "bye"; at "dice" it says a random number and the time. Ends with 1 at the end of the input, with 2 on a signal. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/random.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 static void stop(int number)
@@ -34,6 +36,14 @@ int main(void)
         line[strcspn(line, "\n")] = '\0';
         if (strcmp(line, "bye") == 0)
             return 0;
+        if (strcmp(line, "dice") == 0) {
+            unsigned long long bits = 0;
+            if (getrandom(&bits, sizeof bits, 0) != sizeof bits)
+                return 3;
+            printf("dice: %llx %lld\n", bits, (long long)time(NULL));
+            fflush(stdout);
+            continue;
+        }
         printf("said: ");
         for (const char *at = line; *at != '\0'; at++)
             printf(*at < ' ' ? "<%d>" : "%c", *at);
