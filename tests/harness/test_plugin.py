@@ -157,6 +157,12 @@ def test_a_failure_shows_the_console_of_the_test_and_names_the_files(run: Run) -
     assert "inject-nmi" in Path(files["rumpel.sqlite-web.qmp.log"]).read_text()
 
 
+def test_an_error_of_the_machine_ends_at_the_test_s_line(run: Run) -> None:
+    shown = run.output[run.output.index("_ test_crashing _") :].partition("To start it by hand:")[0]
+    assert '>       vm.console.wait_for("never")' in shown
+    assert "src/rumpel/" not in shown
+
+
 def test_the_command_of_a_failure_names_files_that_are_there(run: Run) -> None:
     command = Path(run.properties["test_failing"]["rumpel.sqlite-web.command.sh"])
     for name in ("settings", "volumes/data.ext4"):

@@ -33,6 +33,8 @@ from rumpel.harness.scratch import scratch
 from rumpel.harness.start import Start, make_start
 from rumpel.harness.vm import Vm
 
+OWN_PACKAGE = Path(__file__).parents[1]
+
 Boot = Callable[..., Vm]
 
 _SCOPES = ("function", "class", "module", "session")
@@ -239,7 +241,11 @@ class Machines:
         self._not_booted.clear()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        if call.excinfo is not None and isinstance(call.excinfo.value, RumpelError):
+            _leave_out_own_frames(call.excinfo)
         report = yield
         leases = [lease for lent in self._lent for lease in lent.leases]
         named = list(zip(leases, _distinct([lease.vm.name for lease in leases]), strict=True))
@@ -381,3 +387,15 @@ def boot_session(request: pytest.FixtureRequest, rumpel_lent_session: Lent) -> B
 
 
 __all__ = ["Boot", "BootFailedBefore", "RumpelError", "boot", "boot_class", "boot_module", "boot_session", "vm"]
+
+
+def _leave_out_own_frames(failure: pytest.ExceptionInfo[BaseException]) -> None:
+    """An error that says what is wrong with the machine ends at the test's line; a bug of ours keeps its frames."""
+    for entry in failure.traceback:
+        if Path(entry.path).is_relative_to(OWN_PACKAGE):
+            # What pytest asks of a module whose frames it may hide.
+            entry.frame.f_globals["__tracebackhide__"] = _says_what_is_wrong
+
+
+def _says_what_is_wrong(failure: pytest.ExceptionInfo[BaseException]) -> bool:
+    return isinstance(failure.value, RumpelError)
