@@ -85,7 +85,9 @@ def _probe(instance: Instance, deadline: float) -> None:
     # Nothing says that a guest listens on a UDP port: there, ready is when the program was started.
 
 
-def _until(instance: Instance, reached: Callable[[], bool], deadline: float, otherwise: str | Callable[[], str]) -> None:
+def _until(
+    instance: Instance, reached: Callable[[], bool], deadline: float, otherwise: str | Callable[[], str]
+) -> None:
     while not reached():
         watch(instance)
         remaining = deadline - time.monotonic()
