@@ -18,6 +18,7 @@ from tests.boot.conftest import Boot, PlanFactory
 from rumpel.errors import HostError, InstanceError, MachineError
 from rumpel.machine import process as starting
 from rumpel.machine.detached import Job, start_detached
+from rumpel.machine.emulator import find_qemu
 from rumpel.machine.guard import NOT_STARTED, OWNER_GONE, guard_program
 from rumpel.machine.instance import Image, Options, launch
 from rumpel.machine.process import Process, start_time_of
@@ -182,6 +183,22 @@ def test_detached_machine_ends_in_order_when_its_owner_is_told_to(plan_of: PlanF
     assert find_instance("floor").record.status == 4
 
 
+@pytest.mark.parametrize("by_setting", [False, True])
+def test_detached_machine_runs_on_the_program_that_a_relative_path_names(
+    plan_of: PlanFactory, floor: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_setting: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").symlink_to(find_qemu("system"))
+    options = Options(accelerator="tcg", qemu="" if by_setting else "./mine")
+    if by_setting:
+        monkeypatch.setenv("RUMPEL_QEMU", "./mine")
+    seen = start_detached(plan_of("stop"), floor, options)
+    try:
+        assert Path(f"/proc/{seen.record.qemu}/cmdline").read_bytes().split(b"\0")[0] == bytes(tmp_path / "mine")
+    finally:
+        stop_instance("floor", timeout=30)
+
+
 def test_detached_failure_comes_back_as_it_was(plan_of: PlanFactory, floor: Image) -> None:
     with pytest.raises(MachineError) as caught:
         start_detached(plan_of("fail", ready=Ready(kind="console", console="never")), floor, TCG)
@@ -190,7 +207,7 @@ def test_detached_failure_comes_back_as_it_was(plan_of: PlanFactory, floor: Imag
     assert caught.value.evidence.qemu_status == 1
     with pytest.raises(HostError) as host:
         start_detached(plan_of(), floor, Options(accelerator="tcg", qemu="qemu-system-none"))
-    assert host.value.message == "QEMU is not installed: there is no program 'qemu-system-none'."
+    assert host.value.message == "'qemu-system-none' was asked for as QEMU, but there is no such program."
 
 
 def test_stop_by_name_passes_over_an_owner_that_hangs(plan_of: PlanFactory, floor: Image) -> None:

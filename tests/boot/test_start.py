@@ -201,11 +201,14 @@ def test_printing_a_command_leaves_a_running_instance_alone(boot: Boot, plan_of:
     assert not instance.ended
 
 
-def test_missing_qemu_is_said_with_the_line_that_brings_it(plan_of: PlanFactory, floor: Image) -> None:
+def test_missing_qemu_is_said_with_the_line_that_brings_it(
+    plan_of: PlanFactory, floor: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
     with pytest.raises(HostError) as caught:
-        launch(plan_of(), floor, Options(qemu="qemu-system-none"))
+        launch(plan_of(), floor, Options(qemu="system"))
     assert str(caught.value) == (
-        "QEMU is not installed: there is no program 'qemu-system-none'.\n"
+        "QEMU is not installed: there is no program 'qemu-system-x86_64'.\n"
         "Install it with: apt-get install qemu-system-x86"
     )
 

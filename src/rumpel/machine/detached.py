@@ -23,6 +23,7 @@ import msgspec
 import rumpel
 from rumpel import errors
 from rumpel.errors import Evidence, InstanceError, MachineError, RumpelError, VolumeError
+from rumpel.machine.emulator import asked_qemu
 from rumpel.machine.instance import Image, Instance, Options, launch
 from rumpel.machine.registry import Seen, find_instance
 from rumpel.places import cache_dir, state_dir
@@ -95,6 +96,7 @@ def _settled(options: Options) -> Options:
         options,
         volumes=str(Path(options.volumes).absolute()) if options.volumes else "",
         record=str(Path(options.record).absolute()) if options.record else "",
+        qemu=asked_qemu(options.qemu),
         settings=msgspec.structs.replace(options.settings, volumes=volumes),
     )
 

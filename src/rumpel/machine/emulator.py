@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 from rumpel.build.emulators import built_emulator, program_of
 from rumpel.errors import HostError
@@ -22,12 +23,18 @@ CHOICES = (AUTO, OWN, SYSTEM)
 _BUILD = "`rumpel qemu build` builds it, once, in some minutes; '--qemu system' takes Debian's."
 
 
+def asked_qemu(asked: str) -> str:
+    """What is asked for: `asked`, else what the setting says, else `auto`; a program's path in full."""
+    asked = asked or os.environ.get(SETTING, "") or AUTO
+    return str(Path(asked).absolute()) if "/" in asked else asked
+
+
 def find_qemu(asked: str, plan: Plan | None = None) -> str:
     """The full path of the QEMU that runs `plan`; empty `asked`: as the setting says, or `auto`.
 
     Raises HostError where there is none, or the one that was asked for lacks a device of the plan.
     """
-    asked = asked or os.environ.get(SETTING, "") or AUTO
+    asked = asked_qemu(asked)
     if asked in (AUTO, OWN):
         built = built_emulator()
         lacks = () if built is None or plan is None else built.lacks(plan.machine.qemu_machine, models_of(plan))
@@ -48,9 +55,8 @@ def find_qemu(asked: str, plan: Plan | None = None) -> str:
 def candidates(asked: str) -> tuple[str, ...]:
     """Every QEMU that may be taken, the first choice first. Raises HostError where there is none."""
     chosen = find_qemu(asked)
-    if (asked or os.environ.get(SETTING, "") or AUTO) != AUTO:
-        return (chosen,)
-    return tuple(dict.fromkeys((chosen, _installed(SYSTEM_QEMU))))
+    system = _full_path(SYSTEM_QEMU) if asked_qemu(asked) == AUTO else ""
+    return tuple(dict.fromkeys(filter(None, (chosen, system))))
 
 
 def models_of(plan: Plan) -> tuple[str, ...]:
@@ -59,10 +65,22 @@ def models_of(plan: Plan) -> tuple[str, ...]:
 
 
 def _installed(program: str) -> str:
-    path = shutil.which(program)
-    if path is None:
+    path = _full_path(program)
+    if path:
+        return path
+    if program == SYSTEM_QEMU:
         raise HostError(
             f"QEMU is not installed: there is no program '{program}'.",
             hint="Install it with: apt-get install qemu-system-x86",
         )
-    return path
+    there = Path(program).exists() if "/" in program else False
+    raise HostError(
+        f"'{program}' was asked for as QEMU, but {'it is no program' if there else 'there is no such program'}.",
+        hint=f"'--qemu' and {SETTING} take 'own', 'system', or the name or path of a program.",
+    )
+
+
+def _full_path(program: str) -> str:
+    """Where it is on the PATH; empty where it is not."""
+    path = shutil.which(program)
+    return str(Path(path).absolute()) if path else ""

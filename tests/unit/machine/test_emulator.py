@@ -9,7 +9,7 @@ import pytest
 
 from rumpel.build.emulators import Built, folder_of, forget_built, program_of, write_built
 from rumpel.errors import HostError
-from rumpel.machine.emulator import candidates, find_qemu, models_of
+from rumpel.machine.emulator import asked_qemu, candidates, find_qemu, models_of
 from rumpel.resolve.plan import PLAN_SCHEMA, Device, Kernel, Machine, Plan, Ready, Settings
 
 SYSTEM = shutil.which("qemu-system-x86_64")
@@ -100,15 +100,52 @@ def test_the_setting_says_what_no_option_says(own: str, monkeypatch: pytest.Monk
     assert candidates("") == (SYSTEM,)
 
 
-def test_any_other_word_is_a_program(tmp_path: Path) -> None:
+def test_only_its_own_is_a_candidate_where_the_system_has_none(own: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert candidates("") == candidates("auto") == (own,)
+    forget_built()
+    with pytest.raises(HostError, match="QEMU is not installed: there is no program 'qemu-system-x86_64'"):
+        candidates("")
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program in the working directory."""
+    monkeypatch.chdir(tmp_path)
     program = tmp_path / "my-qemu"
     program.write_text("")
     program.chmod(0o755)
-    assert find_qemu(str(program)) == str(program)
+    return program
+
+
+def test_any_other_word_is_a_program(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_qemu(str(mine)) == str(mine)
+    monkeypatch.setenv("PATH", str(mine.parent))
+    assert find_qemu("my-qemu") == str(mine)
+
+
+def test_a_relative_path_means_the_same_in_another_folder(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_qemu("./my-qemu") == asked_qemu("./my-qemu") == str(mine)
+    monkeypatch.setenv("RUMPEL_QEMU", "./my-qemu")
+    assert find_qemu("") == asked_qemu("") == str(mine)
+    assert (asked_qemu("own"), asked_qemu("my-qemu")) == ("own", "my-qemu")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("no-such-qemu", "'no-such-qemu' was asked for as QEMU, but there is no such program."),
+        ("./none", "'{here}/none' was asked for as QEMU, but there is no such program."),
+        ("./notes", "'{here}/notes' was asked for as QEMU, but it is no program."),
+    ],
+)
+def test_a_program_that_is_not_there_is_named_in_full(mine: Path, asked: str, said: str) -> None:
+    (mine.parent / "notes").write_text("")
     with pytest.raises(HostError) as caught:
-        find_qemu("no-such-qemu")
+        find_qemu(asked)
     assert str(caught.value) == (
-        "QEMU is not installed: there is no program 'no-such-qemu'.\nInstall it with: apt-get install qemu-system-x86"
+        f"{said.format(here=mine.parent)}\n"
+        "'--qemu' and RUMPEL_QEMU take 'own', 'system', or the name or path of a program."
     )
 
 
