@@ -10,7 +10,7 @@
 them set up, needs no privilege, and is checked against the lock's SHA-256.
 """
 
-from rumpel.sources.ensure import Ensured, SourcePolicy, Substitution, ensure
+from rumpel.sources.ensure import Ensured, SourcePolicy, Substitution, ensure, with_substitutions
 from rumpel.sources.progress import Progress, Step, silent
 from rumpel.sources.store import Pinned, PinnedFile, Store
 from rumpel.sources.unpack import unpack
@@ -30,4 +30,5 @@ __all__ = [
     "silent",
     "unpack",
     "update",
+    "with_substitutions",
 ]

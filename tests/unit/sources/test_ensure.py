@@ -13,7 +13,7 @@ from tests.unit.sources.archive_maker import LocalArchive, set_up_apt, sha256
 
 from rumpel.errors import SourceError
 from rumpel.model.lock import Lock, LockEntry, LockFile
-from rumpel.sources import Declaration, SourcePolicy, Step, Store, ensure, unpack, update
+from rumpel.sources import Declaration, SourcePolicy, Step, Store, ensure, unpack, update, with_substitutions
 
 KERNEL = Declaration("kernel", "deb", "linux-image-cloud-amd64", follow="linux-image-*-cloud-amd64")
 MUSL = Declaration("musl", "deb", "musl-dev")
@@ -81,6 +81,7 @@ def test_a_version_that_is_gone_is_replaced_by_the_newest_and_remembered(
     no_network(monkeypatch)
     assert ensure(lock, ["musl"], store) == ensured
     assert ensure(lock, ["musl"], store, SourcePolicy.OFFLINE) == ensured
+    assert with_substitutions(lock, ["musl"], store) == ensured.lock
 
 
 def test_a_remembered_substitution_is_not_used_for_another_pin(
@@ -96,6 +97,7 @@ def test_a_remembered_substitution_is_not_used_for_another_pin(
     (entry,) = lock.entries
     other = Lock(entries=(msgspec.structs.replace(entry, version="1.5"),))
     no_network(monkeypatch)
+    assert with_substitutions(other, ["musl"], store) == other
     with pytest.raises(SourceError, match="nothing may be fetched"):
         ensure(other, ["musl"], store, SourcePolicy.OFFLINE)
 
