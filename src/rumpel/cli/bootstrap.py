@@ -149,9 +149,13 @@ def bring(program: str, package: str, why: str) -> None:
         _install_or_tell([package], f"'{program}' is not installed; {why}")
 
 
-def bring_emulator_packages(root: Path) -> None:
-    """Install the Debian packages that an emulator is built with. Raises HostError where this user may not."""
+def bring_emulator_packages(root: Path, *, offline: bool = False) -> None:
+    """Install the Debian packages that an emulator is built with. Raises HostError where this user may not, or nothing
+    may be fetched (`offline`)."""
     missing = missing_packages(required_packages(root, EMULATOR))
+    if missing and offline:
+        named = ", ".join(missing)
+        raise _to_paste(missing, f"Nothing may be fetched, but Debian packages are missing to build QEMU: {named}.")
     if missing:
         _install_or_tell(missing, f"Debian packages are missing that QEMU is built with: {', '.join(missing)}.")
 
@@ -161,14 +165,16 @@ def _install_or_tell(packages: Sequence[str], message: str, told: Sequence[str] 
     those of the line, where it is to bring more."""
     administrator = _administrator()
     if administrator is None:
-        sudo = "sudo " if shutil.which("sudo") else ""
-        line = f"{sudo}apt-get install --yes --no-install-recommends {' '.join(dict.fromkeys(told or packages))}"
-        raise HostError(
-            message,
-            hint=f"{'Paste' if sudo else 'As root, paste'} this line, then start again:\n"
-            f"    {sudo}apt-get update && {line}",
-        )
+        raise _to_paste(told or packages, message)
     install_packages(packages, administrator)
+
+
+def _to_paste(packages: Sequence[str], message: str) -> HostError:
+    """The error that says `message`, and the line that installs the packages."""
+    sudo = "sudo " if shutil.which("sudo") else ""
+    line = f"{sudo}apt-get install --yes --no-install-recommends {' '.join(dict.fromkeys(packages))}"
+    paste = "Paste" if sudo or os.geteuid() == 0 else "As root, paste"
+    return HostError(message, hint=f"{paste} this line, then start again:\n    {sudo}apt-get update && {line}")
 
 
 def _administrator() -> tuple[str, ...] | None:

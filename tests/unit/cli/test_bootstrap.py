@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpel.cli.bootstrap import Level, bring, required_packages
+from rumpel.cli.bootstrap import Level, bring, bring_emulator_packages, required_packages
 from rumpel.cli.images import bring_npm
 from rumpel.errors import HostError
 from rumpel.model.lock import load_lock
@@ -67,3 +67,17 @@ def test_with_sudo_that_asks_for_a_password_the_line_is_said_with_it(no_programs
 def test_what_is_there_is_not_brought(no_programs: Path) -> None:
     program(no_programs, "npm")
     bring("npm", "npm", "")
+
+
+def test_the_packages_of_an_emulator_are_not_fetched_where_nothing_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)  # who could install it
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements/debian-emulator.txt").write_text("libc6\nno-such-package\n")
+    with pytest.raises(HostError) as caught:
+        bring_emulator_packages(tmp_path, offline=True)
+    assert caught.value.message == (
+        "Nothing may be fetched, but Debian packages are missing to build QEMU: no-such-package."
+    )
+    assert caught.value.hint.endswith("apt-get install --yes --no-install-recommends no-such-package")
