@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from rumpel.build.emulator import PROGRAM, build_emulator, plan_digest
+from rumpel.build.emulator import PROGRAM, build_emulator, linked_versions, plan_digest
 from rumpel.build.emulators import QEMU, Built, built_emulator, program_of
 from rumpel.build.plans import unpacker
 from rumpel.build.step import Workspace
+from rumpel.cli.bootstrap import EMULATOR, required_packages
 from rumpel.errors import BuildError
 from rumpel.model.lock import load_lock
 from rumpel.model.project import Project
@@ -44,7 +45,8 @@ def own(plan: EmulatorPlan) -> Built:
     built = built_emulator()
     assert built is not None
     if " is gone from the archive" not in done.stderr:
-        assert built.plan == plan_digest(plan)
+        assert built.plan == plan_digest(plan, linked_versions(required_packages(ROOT, EMULATOR)))
+    assert json.loads(rumpel("qemu", "--json").stdout)["state"] == "current"
     return built
 
 
@@ -111,7 +113,7 @@ def test_a_symbol_that_qemu_has_not_is_an_error_that_names_it(
     unpack = unpacker()
     monkeypatch.setattr("rumpel.places.emulators_dir", lambda: tmp_path)
     with pytest.raises(BuildError) as caught:
-        build_emulator(wrong, Workspace(root=ROOT, unpack=unpack))
+        build_emulator(wrong, Workspace(root=ROOT, unpack=unpack), ())
     assert str(caught.value) == (
         "QEMU has no Kconfig symbol 'VIRTIO_BLOK', which a part names under 'kconfig'.\nDid you mean 'VIRTIO_BLK'?"
     )

@@ -16,12 +16,11 @@ import shutil
 import subprocess
 import tempfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
-from rumpel.build.emulators import Built, built_emulator, folder_of, write_built
+from rumpel.build.emulators import Built, built_emulator, folder_of, write_back, write_built
+from rumpel.build.lock import hold
 from rumpel.build.step import (
     FIXED_ENVIRONMENT,
     TOOL_PATH,
@@ -29,7 +28,7 @@ from rumpel.build.step import (
     Workspace,
     last_lines,
 )
-from rumpel.build.toolchain import CC, STRIP
+from rumpel.build.toolchain import CC, STRIP, detect
 from rumpel.errors import BuildError, HostError
 from rumpel.model.names import suggestion
 from rumpel.resolve.emulator import EmulatorPlan
@@ -53,37 +52,79 @@ _CONFIGURE = (
 )  # fmt: skip
 
 
-def plan_digest(plan: EmulatorPlan) -> str:
-    """What a built emulator is known by: its plan, and how it is built."""
-    return hashlib.sha256(f"{FORMAT} {' '.join(_CONFIGURE)} {plan.digest}".encode()).hexdigest()
+def plan_digest(plan: EmulatorPlan, linked: Sequence[str]) -> str:
+    """What a built emulator is known by: its plan, how it is built, and the compiler and libraries that go into it, as
+    `linked_versions` tells them."""
+    parts = (str(FORMAT), " ".join(_CONFIGURE), plan.digest, *sorted(linked))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def build_emulator(plan: EmulatorPlan, workspace: Workspace) -> Built:
-    """Build it where that was not done yet, and take it into use. Raises BuildError, HostError.
+def linked_versions(packages: Sequence[str]) -> tuple[str, ...]:
+    """What of this computer goes into an emulator that is built here: the compiler's and the linker's first lines, and
+    "PACKAGE VERSION" for each of Debian's `packages`. Raises HostError where one of them is not installed."""
+    tools = detect()
+    command = ["dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Package} ${Version}\n", *packages]
+    try:
+        shown = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL).stdout
+    except OSError as error:
+        raise HostError(f"The program 'dpkg-query' cannot be run: {error.strerror}.") from error
+    lines = sorted({line.removeprefix("installed ") for line in shown.splitlines() if line.startswith("installed ")})
+    missing = set(packages) - {line.split()[0] for line in lines}
+    if missing:
+        raise HostError(
+            f"Debian packages are missing that QEMU is built with: {', '.join(sorted(missing))}.",
+            hint="`rumpel qemu build` installs them.",
+        )
+    return (tools.cc, tools.ld, *lines)
 
-    Safe with two at once, and with machines that run the one before.
+
+def build_emulator(
+    plan: EmulatorPlan, workspace: Workspace, linked: Sequence[str], say: Callable[[str], None] = lambda line: None
+) -> Built:
+    """Build it where that was not done yet, and take it into use; `linked` is what `linked_versions` tells. Raises
+    BuildError, HostError.
+
+    Safe with two at once - the second waits, and says so - and with machines that run the one before.
     """
     folder = folder_of(plan.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    digest = plan_digest(plan)
-    with FileLock(folder / ".lock"):
+    digest = plan_digest(plan, linked)
+    with hold(folder, say):
         built = built_emulator(plan.name)
         if built is not None and built.plan == digest:
             return built
         for left in folder.glob(".building.*"):  # by a build that was killed: the lock is ours
             shutil.rmtree(left, ignore_errors=True)
         place = folder / digest[:32]
-        if not (place / PROGRAM).is_file():  # it may be there and out of use
+        built = _described_again(place, digest)
+        if built is None:
             with tempfile.TemporaryDirectory(prefix=".building.", dir=folder) as name:
                 program = _build(plan, workspace, Path(name))
+                built = _describe(program, digest, place.name)
+                write_back(program)
                 place.mkdir(exist_ok=True)
                 program.replace(place / PROGRAM)
-        built = _describe(place / PROGRAM, digest, folder)
+        os.utime(place)
         write_built(built, plan.name)
-        for other in folder.iterdir():  # a program that still runs keeps its file
-            if other.is_dir() and other != place:
-                shutil.rmtree(other, ignore_errors=True)
+        _remove_old(folder, place)
     return built
+
+
+def _described_again(place: Path, digest: str) -> Built | None:
+    """The program that was built before and is out of use; None where there is none, or it does not run."""
+    if not (place / PROGRAM).is_file():
+        return None
+    try:
+        return _describe(place / PROGRAM, digest, place.name)
+    except BuildError:
+        return None
+
+
+def _remove_old(folder: Path, used: Path) -> None:
+    """Remove the programs that are out of use but for the latest of them: a start may have chosen it just now. A
+    folder's time is that of its last coming into use."""
+    others = [each for each in folder.iterdir() if each.is_dir() and each != used]
+    for other in sorted(others, key=lambda each: each.stat().st_mtime)[:-1]:
+        shutil.rmtree(other, ignore_errors=True)
 
 
 def _build(plan: EmulatorPlan, workspace: Workspace, work: Path) -> Path:
@@ -200,18 +241,27 @@ def _ninja(workspace: Workspace, folder: Path, target: str) -> None:
         raise ToolError(command, process.returncode, "\n".join(lines))
 
 
-def _describe(program: Path, digest: str, folder: Path) -> Built:
-    """Ask the new program what it can do. Raises BuildError where it does not run."""
+def _describe(program: Path, digest: str, folder: str) -> Built:
+    """Ask a program what it can do; `folder` is the name of that in which it is kept. Raises BuildError where it does
+    not run."""
 
     def ask(*words: str) -> str:
-        done = subprocess.run([program, *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-        if done.returncode != 0:
-            raise BuildError(f"The emulator was built, but '{program} {' '.join(words)}' fails.", output=done.stderr)
+        command = f"'{program.name} {' '.join(words)}'"
+        try:
+            done = subprocess.run(
+                [program, *words], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            )
+        except OSError as error:
+            raise BuildError(f"The emulator was built, but {command} cannot be run: {error.strerror}.") from error
+        if done.returncode != 0 or not done.stdout:
+            raise BuildError(
+                f"The emulator was built, but {command} fails with status {done.returncode}.", output=done.stderr
+            )
         return done.stdout
 
     data = program.read_bytes()
     return Built(
-        program=program.relative_to(folder).as_posix(),
+        program=f"{folder}/{PROGRAM}",
         plan=digest,
         version=ask("--version").splitlines()[0].removeprefix("QEMU emulator version "),
         sha256=hashlib.sha256(data).hexdigest(),

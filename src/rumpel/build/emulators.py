@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -42,12 +43,16 @@ def folder_of(name: str = QEMU) -> Path:
 
 
 def built_emulator(name: str = QEMU) -> Built | None:
-    """The emulator that was built; None where there is none, or one of another Rumpel."""
+    """The emulator that was built; None where there is none, not all of its program, or one of another Rumpel."""
     try:
         found = msgspec.json.decode((folder_of(name) / "built.json").read_bytes(), type=Built)
     except (OSError, msgspec.MsgspecError):
         return None
-    return found if found.schema == BUILT_SCHEMA and program_of(found, name).is_file() else None
+    try:
+        whole = program_of(found, name).stat().st_size == found.size
+    except OSError:
+        return None
+    return found if found.schema == BUILT_SCHEMA and whole else None
 
 
 def program_of(built: Built, name: str = QEMU) -> Path:
@@ -60,8 +65,15 @@ def write_built(built: Built, name: str = QEMU) -> None:
     folder = folder_of(name)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".built.", delete=False) as fresh:
         fresh.write(msgspec.json.format(msgspec.json.encode(built), indent=2) + b"\n")
+    write_back(Path(fresh.name))
     Path(fresh.name).chmod(0o644)
     Path(fresh.name).replace(folder / "built.json")
+
+
+def write_back(path: Path) -> None:
+    """Wait until the file's content is on the disk: a name that it gets then never stands for less."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def forget_built(name: str = QEMU) -> None:

@@ -20,8 +20,9 @@ _VERSION = re.compile(r"-\d")  # a machine as it was in an older QEMU
 
 
 class Shown(Frozen, frozen=True):
-    """`rumpel qemu --json`: Rumpel's own QEMU. `state` is `missing`, `current`, or `outdated`: built from other sources
-    or for other devices than the parts name now. `program` is empty where it is missing; `size` in bytes."""
+    """`rumpel qemu --json`: Rumpel's own QEMU. `state` is `missing`, `current`, or `outdated`: built from other
+    sources, with other libraries, or for other devices than it would be now. `program` is empty where it is missing;
+    `size` in bytes."""
 
     state: str
     program: str = ""
@@ -66,7 +67,7 @@ def qemu(context: click.Context, as_json: bool) -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Show every command.")
 def build(locked: bool, offline: bool, verbose: bool) -> None:
     """Build Rumpel's own QEMU, where it is not built yet, and take it into use. Takes some minutes."""
-    from rumpel.build.emulator import build_emulator, require_tools
+    from rumpel.build.emulator import build_emulator, linked_versions, require_tools
     from rumpel.build.plans import unpacker
     from rumpel.build.progress import BuildProgress
     from rumpel.build.step import Workspace
@@ -74,7 +75,7 @@ def build(locked: bool, offline: bool, verbose: bool) -> None:
     from rumpel.cli.project import CHECKOUT
 
     plan = _plan(locked=locked, offline=offline)
-    bootstrap.bring_emulator_packages(CHECKOUT)
+    bootstrap.bring_emulator_packages(CHECKOUT, offline=offline)
     require_tools()
     import sys
 
@@ -83,7 +84,8 @@ def build(locked: bool, offline: bool, verbose: bool) -> None:
         root=CHECKOUT, unpack=unpacker(), show_command=progress.command, show_progress=progress.advance
     )
     try:
-        built = build_emulator(plan, workspace)
+        linked = linked_versions(bootstrap.required_packages(CHECKOUT, bootstrap.EMULATOR))
+        built = build_emulator(plan, workspace, linked, say)
     finally:
         progress.close()
     say(
@@ -111,13 +113,13 @@ def _plan(*, locked: bool = False, offline: bool = False, fetch: bool = True) ->
     from rumpel.model.project import Project
     from rumpel.places import own_root
     from rumpel.resolve.emulator import plan_emulator
-    from rumpel.sources import SourcePolicy, Store, ensure
+    from rumpel.sources import SourcePolicy, Store, ensure, with_substitutions
 
     project = Project([own_root()])
     lock = load_lock(project.locate("rumpel.lock"))
     plan = plan_emulator(project, QEMU, lock)
     if not fetch:
-        return plan
+        return plan_emulator(project, QEMU, with_substitutions(lock, [each.name for each in plan.sources], Store()))
     policy = SourcePolicy.OFFLINE if offline else SourcePolicy.LOCKED if locked else SourcePolicy.PINNED_OR_NEWEST
     ensured = ensure(lock, [each.name for each in plan.sources], Store(), policy, project=CHECKOUT, progress=Told())
     end_status()
@@ -135,11 +137,18 @@ def shown_qemu() -> Shown:
 
 
 def _described(built: Built) -> Shown:
-    from rumpel.build.emulator import plan_digest
+    from rumpel.build.emulator import linked_versions, plan_digest
     from rumpel.build.emulators import program_of
+    from rumpel.cli.bootstrap import EMULATOR, required_packages
+    from rumpel.cli.project import CHECKOUT
+    from rumpel.errors import HostError
 
+    try:
+        wanted = plan_digest(_plan(fetch=False), linked_versions(required_packages(CHECKOUT, EMULATOR)))
+    except HostError:  # what it was linked with is not installed any more, so there is nothing newer
+        wanted = built.plan
     return Shown(
-        state="current" if built.plan == plan_digest(_plan(fetch=False)) else "outdated",
+        state="current" if built.plan == wanted else "outdated",
         program=str(program_of(built)), version=built.version, sha256=built.sha256, size=built.size,
         machines=built.machines, devices=built.devices,
     )  # fmt: skip

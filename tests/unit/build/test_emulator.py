@@ -1,0 +1,138 @@
+"""Taking a built emulator into use. A shell script stands in for what minutes of compiling would give; the real build
+is in tests/e2e/test_own_qemu.py."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from rumpel.build import emulator
+from rumpel.build.emulator import PROGRAM, build_emulator, linked_versions, plan_digest
+from rumpel.build.emulators import built_emulator, folder_of, forget_built, program_of
+from rumpel.build.lock import hold
+from rumpel.build.step import Workspace
+from rumpel.errors import BuildError, HostError
+from rumpel.resolve.emulator import EmulatorPlan
+
+RUNS = """#!/bin/sh
+case "$*" in
+--version) echo "QEMU emulator version 7.2" ;;
+"-M help") printf 'Supported machines are:\\nmicrovm microvm (i386)\\n' ;;
+"-device help") echo 'name "isa-serial", bus ISA' ;;
+esac
+"""
+PLAN = EmulatorPlan(name="qemu", target="x86_64-softmmu", symbols=("MICROVM",), sources=())
+
+
+class Compiler:
+    """Gives `content` for a program, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.content = RUNS
+        self.asked = 0
+
+    def __call__(self, plan: EmulatorPlan, workspace: Workspace, work: Path) -> Path:
+        self.asked += 1
+        program = work / PROGRAM
+        program.write_text(self.content)
+        program.chmod(0o755)
+        return program
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Compiler:
+    monkeypatch.setenv("RUMPEL_CACHE", str(tmp_path / "cache"))
+    compiler = Compiler()
+    monkeypatch.setattr(emulator, "_build", compiler)
+    return compiler
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(root=tmp_path, unpack=lambda source: tmp_path)
+
+
+def folders() -> set[str]:
+    return {path.name for path in folder_of().iterdir() if path.is_dir()}
+
+
+def name_of(linked: str) -> str:
+    return plan_digest(PLAN, (linked,))[:32]
+
+
+def test_it_is_built_once_and_told_of_as_it_speaks_of_itself(compiler: Compiler, workspace: Workspace) -> None:
+    built = build_emulator(PLAN, workspace, ("zlib 1",))
+    assert (built.version, built.machines, built.devices) == ("7.2", ("microvm",), ("isa-serial",))
+    assert build_emulator(PLAN, workspace, ("zlib 1",)) == built == built_emulator()
+    forget_built()
+    assert build_emulator(PLAN, workspace, ("zlib 1",)) == built == built_emulator()
+    assert compiler.asked == 1
+
+
+def test_a_newer_library_is_linked_in_by_another_build(compiler: Compiler, workspace: Workspace) -> None:
+    before = build_emulator(PLAN, workspace, ("zlib 1", "gcc 12"))
+    assert build_emulator(PLAN, workspace, ("gcc 12", "zlib 1")) == before
+    assert build_emulator(PLAN, workspace, ("zlib 2", "gcc 12")).program != before.program
+    assert compiler.asked == 2
+
+
+@pytest.mark.parametrize("content", ["", "no program\n", "#!/no/such/shell\n", "#!/bin/sh\nexit 3\n"])
+def test_a_program_that_does_not_run_is_not_kept(compiler: Compiler, workspace: Workspace, content: str) -> None:
+    compiler.content = content
+    with pytest.raises(BuildError, match=r"The emulator was built, but 'qemu-system-x86_64 --version' "):
+        build_emulator(PLAN, workspace, ())
+    assert built_emulator() is None
+    assert folders() == set()
+    compiler.content = RUNS
+    assert build_emulator(PLAN, workspace, ()) == built_emulator()
+
+
+@pytest.mark.parametrize("content", ["", "#!/bin/sh\n", "#!/bin/sh\nexit 3\n"])
+def test_a_program_that_was_damaged_counts_as_none_and_is_built_again(
+    compiler: Compiler, workspace: Workspace, content: str
+) -> None:
+    built = build_emulator(PLAN, workspace, ())
+    program_of(built).write_text(content)
+    assert built_emulator() is None
+    assert build_emulator(PLAN, workspace, ()) == built == built_emulator()
+    assert compiler.asked == 2
+
+
+def test_the_program_before_stays_until_the_build_after_next(compiler: Compiler, workspace: Workspace) -> None:
+    for linked in ("1", "2"):
+        build_emulator(PLAN, workspace, (linked,))
+    assert folders() == {name_of("1"), name_of("2")}
+    build_emulator(PLAN, workspace, ("1",))  # it comes back: now '2' is the one before
+    assert compiler.asked == 2
+    build_emulator(PLAN, workspace, ("3",))
+    assert folders() == {name_of("1"), name_of("3")}
+
+
+def test_the_second_of_two_builds_says_for_whom_it_waits(compiler: Compiler, workspace: Workspace) -> None:
+    said: list[str] = []
+    heard = threading.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        heard.set()
+
+    first = hold(folder_of(), said.append)
+    second = threading.Thread(target=build_emulator, args=(PLAN, workspace, (), say))
+    second.start()
+    assert heard.wait(20)
+    assert "waiting for it to end" in said[0]
+    assert compiler.asked == 0
+    first.close()
+    second.join(20)
+    assert compiler.asked == 1
+
+
+def test_what_is_linked_in_is_told_with_its_version() -> None:
+    compiler, linker, library = linked_versions(["libc6-dev"])
+    assert "gcc" in compiler
+    assert "ld" in linker
+    assert library.startswith("libc6-dev 2.")
+    with pytest.raises(HostError, match="that QEMU is built with: no-such-package"):
+        linked_versions(["libc6-dev", "no-such-package"])
