@@ -194,8 +194,14 @@ def size_of(folder: Path) -> int:
 
 
 def qemu_version(qemu: str) -> str:
-    """As QEMU says it: "7.2.22 (Debian 1:7.2+dfsg-7)"."""
-    said = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False).stdout
+    """As QEMU says it: "7.2.22 (Debian 1:7.2+dfsg-7)". Raises HostError where the program cannot be run."""
+    try:
+        said = subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError as error:
+        raise HostError(
+            f"QEMU's program '{qemu}' cannot be run: {error.strerror}.",
+            hint="'--qemu' takes another one; `rumpel qemu build` builds Rumpel's own anew.",
+        ) from error
     return said.splitlines()[0].removeprefix("QEMU emulator version ") if said else "of no version"
 
 

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from rumpel.errors import MachineError, UsageError
+from rumpel.errors import HostError, MachineError, UsageError
 from rumpel.machine.accelerator import Choice
 from rumpel.machine.emulator import candidates
 from rumpel.machine.instance import Instance, Options
@@ -28,7 +28,7 @@ def launch_replay(recorded: Recorded, work: Path, debugger: str = "", qemu: str 
     of a socket for a GDB, for which it waits. Of several QEMUs the one that recorded it is taken. Raises what
     `replay_launch` raises, and MachineError."""
     found = candidates(qemu)
-    program = next((each for each in found if qemu_version(each) == recorded.recording.qemu), found[0])
+    program = next((each for each in found if _is_version(each, recorded.recording.qemu)), found[0])
     how = replay_launch(recorded, program)
     plan = recorded.recording.plan
     written = {volume.name: Path(how.volumes[volume.name]) for volume in plan.volumes if not volume.read_only}
@@ -39,6 +39,13 @@ def launch_replay(recorded: Recorded, work: Path, debugger: str = "", qemu: str 
         claim = Claim(plan.composition, directory)
         undo.callback(claim.release)
         return Instance(plan, options, how, Choice("tcg", ""), claim, undo.pop_all())
+
+
+def _is_version(qemu: str, version: str) -> bool:
+    try:
+        return qemu_version(qemu) == version
+    except HostError:
+        return False
 
 
 def check_debugging(recorded: Recorded) -> None:
