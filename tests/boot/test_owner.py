@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -19,7 +20,7 @@ from rumpel.errors import HostError, InstanceError, MachineError
 from rumpel.machine import process as starting
 from rumpel.machine.detached import Job, start_detached
 from rumpel.machine.emulator import find_qemu
-from rumpel.machine.guard import NOT_STARTED, OWNER_GONE, guard_program
+from rumpel.machine.guard import NOT_STARTED, OWNER_GONE, guard_file, guard_program
 from rumpel.machine.instance import Image, Options, launch
 from rumpel.machine.process import Process, start_time_of
 from rumpel.machine.registry import find_instance, stop_instance
@@ -138,9 +139,66 @@ def test_guard_does_not_start_for_an_owner_that_is_gone(tmp_path: Path) -> None:
     assert not (tmp_path / "started").exists()
 
 
-def test_guard_says_when_there_is_no_such_program(tmp_path: Path) -> None:
-    done = guarded(tmp_path, os.getpid(), "/no/such/program")
-    assert (done.returncode, done.stderr) == (NOT_STARTED, b"The program could not be started.\n")
+def test_guard_says_which_program_could_not_be_started_and_why(tmp_path: Path) -> None:
+    done = guarded(tmp_path, os.getpid(), "/no/such/program", "and", "its arguments")
+    said = f"QEMU could not be started, error {errno.ENOENT}: /no/such/program\n"
+    assert (done.returncode, done.stderr) == (NOT_STARTED, said.encode())
+    said = f"QEMU could not be started, error {errno.EACCES}: {tmp_path}\n"
+    assert guarded(tmp_path, os.getpid(), str(tmp_path)).stderr == said.encode()
+
+
+def test_guard_in_memory_can_be_run() -> None:
+    descriptor = guard_file(os.getpid())
+    assert descriptor is not None
+    try:
+        command = [f"/proc/self/fd/{descriptor}", "/bin/sh", "-c", "exit 3"]
+        assert subprocess.run(command, pass_fds=(descriptor,), timeout=30, check=False).returncode == 3
+    finally:
+        os.close(descriptor)
+
+
+def test_guard_that_cannot_be_written_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, mode: int) -> None:
+        raise OSError(errno.EPERM, "refused")
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(os, "fchmod", refuse)
+    assert guard_file(os.getpid()) is None
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_machines_are_started_behind_the_guard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "_current", [])
+    monkeypatch.setenv("PATH", "")  # no setpriv, no shell
+    process = Process(["/bin/sh", "-c", "exit 3"], descriptors=(), stderr=tmp_path / "stderr")
+    assert process.reap() == 3
+
+
+def unexecutable_guard(owner: int) -> int:
+    """As where memory may not be executed."""
+    descriptor = guard_file(owner)
+    assert descriptor is not None
+    os.fchmod(descriptor, 0)
+    return descriptor
+
+
+def test_a_guard_that_may_not_be_executed_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "_current", [])
+    monkeypatch.setattr(starting, "guard_file", lambda owner: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(HostError, match="The program 'setpriv'"):
+        Process(["/bin/sh", "-c", "exit 3"], descriptors=(), stderr=tmp_path / "stderr")
+    monkeypatch.undo()
+    monkeypatch.setattr(starting, "_current", [])
+    monkeypatch.setattr(starting, "guard_file", unexecutable_guard)
+    process = Process(["/bin/sh", "-c", "exit 3"], descriptors=(), stderr=tmp_path / "stderr")
+    assert process.reap() == 3
+
+
+def test_a_process_that_cannot_be_started_is_an_error_and_the_guard_stays(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"The process of '/bin/sh' could not be started: Argument list too long\."):
+        Process(["/bin/sh", "-c", "x" * (1 << 18)], descriptors=(), stderr=tmp_path / "stderr")
+    assert starting._current[0]._guard is not None
 
 
 def test_without_a_guard_machines_die_with_their_owner_all_the_same(
@@ -149,6 +207,7 @@ def test_without_a_guard_machines_die_with_their_owner_all_the_same(
     monkeypatch.setattr(starting, "_current", [])
     monkeypatch.setattr(starting, "guard_file", lambda owner: None)
     instance = boot(plan_of("deaf"))
+    instance.wait_ready()
     assert os.getpgid(instance.pid) == instance.pid
     fields = Path(f"/proc/{instance.pid}/cmdline").read_bytes().split(b"\0")
     assert Path(fields[0].decode()).name == "qemu-system-x86_64"

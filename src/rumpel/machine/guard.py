@@ -8,13 +8,15 @@ tenth of a small machine's start. System calls by number: Linux, arch/x86/entry/
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import struct
 
 OWNER_GONE = 125
 NOT_STARTED = 127
-_WORDS = b"The program could not be started.\n"
+_WORDS = b"QEMU could not be started, error "  # its number and the program follow
+_MFD_EXEC = 0x10  # Linux 6.3, include/uapi/linux/memfd.h
 _BASE = 0x400000
 _HEADERS = 64 + 56
 
@@ -22,6 +24,7 @@ _HEADERS = 64 + 56
 def guard_program(owner: int, descriptor: int) -> bytes:
     """The program for x86-64: its parent must be the process `owner`; `descriptor` is the file that it is run from."""
     gone = b"\xbf" + struct.pack("<I", OWNER_GONE)  # mov $OWNER_GONE, %edi
+    write = b"\xbf\x02\x00\x00\x00\xb8\x01\x00\x00\x00\x0f\x05"  # mov $2, %edi; mov $1, %eax (write); syscall
     leave = b"\xb8\xe7\x00\x00\x00\x0f\x05"  # mov $231, %eax (exit_group); syscall
     before = b"".join([
         b"\xbf\x01\x00\x00\x00",                              # mov   $PR_SET_PDEATHSIG, %edi
@@ -40,13 +43,41 @@ def guard_program(owner: int, descriptor: int) -> bytes:
         b"\xb8\x3b\x00\x00\x00\x0f\x05",                      # mov   $59, %eax (execve); syscall
     ])  # fmt: skip
     tell = b"".join([
-        b"\xbf\x02\x00\x00\x00",                              # mov   $2, %edi: standard error
+        b"\xf7\xd8",                                          # neg   %eax: errno
+        b"\x48\x89\xfd",                                      # mov   %rdi, %rbp: the program
+        # The number, its last digit first, and ": " behind it.
+        b"\x68\x3a\x20\x00\x00",                              # push  $': '
+        b"\x48\x89\xe6",                                      # mov   %rsp, %rsi
+        b"\xb9\x0a\x00\x00\x00",                              # mov   $10, %ecx
+        b"\x31\xd2",                                          # 2: xor %edx, %edx
+        b"\xf7\xf1",                                          # div   %ecx
+        b"\x80\xc2\x30",                                      # add   $'0', %dl
+        b"\x48\xff\xce",                                      # dec   %rsi
+        b"\x88\x16",                                          # mov   %dl, (%rsi)
+        b"\x85\xc0",                                          # test  %eax, %eax
+        b"\x75\xf0",                                          # jne   2b
+        b"\x49\x89\xf5",                                      # mov   %rsi, %r13
         b"\xbe@@@@",                                          # mov   $words, %esi
         b"\xba" + struct.pack("<I", len(_WORDS)),             # mov   $length, %edx
-        b"\xb8\x01\x00\x00\x00\x0f\x05",                      # mov   $1, %eax (write); syscall
+        write,
+        b"\x4c\x89\xee",                                      # mov   %r13, %rsi
+        b"\x48\x8d\x54\x24\x02",                              # lea   2(%rsp), %rdx
+        b"\x48\x29\xf2",                                      # sub   %rsi, %rdx
+        write,
+        b"\x48\x89\xee",                                      # mov   %rbp, %rsi
+        b"\x31\xd2",                                          # xor   %edx, %edx
+        b"\xff\xc2",                                          # 3: inc %edx
+        b"\x80\x7c\x16\xff\x00",                              # cmpb  $0, -1(%rsi,%rdx)
+        b"\x75\xf7",                                          # jne   3b
+        b"\xff\xca",                                          # dec   %edx
+        write,
+        b"\x6a\x0a",                                          # push  $'\\n'
+        b"\x48\x89\xe6",                                      # mov   %rsp, %rsi
+        b"\xba\x01\x00\x00\x00",                              # mov   $1, %edx
+        write,
         b"\xbf" + struct.pack("<I", NOT_STARTED), leave,      # mov   $NOT_STARTED, %edi
     ])  # fmt: skip
-    code = before + tell
+    code = before + tell  # where it does not become the program
     code = code.replace(b"@@@@", struct.pack("<I", _BASE + _HEADERS + len(code)))
     size = _HEADERS + len(code) + len(_WORDS)
     elf = struct.pack(
@@ -62,16 +93,29 @@ def guard_file(owner: int) -> int | None:
     if platform.machine() != "x86_64":
         return None
     try:
-        written = os.memfd_create("rumpel-guard", os.MFD_CLOEXEC)
+        written = _memory_file()
     except OSError:
         return None
+    descriptor = -1
     try:
         # Nobody may run a file that somebody has open to write to it.
         descriptor = os.open(f"/proc/self/fd/{written}", os.O_RDONLY | os.O_CLOEXEC)
         os.write(written, guard_program(owner, descriptor))
         os.fchmod(written, 0o500)
     except OSError:
+        if descriptor >= 0:
+            os.close(descriptor)
         return None
     finally:
         os.close(written)
     return descriptor
+
+
+def _memory_file() -> int:
+    """A file of memory that may be executed, whatever the sysctl vm.memfd_noexec says of files that do not say it."""
+    try:
+        return os.memfd_create("rumpel-guard", os.MFD_CLOEXEC | _MFD_EXEC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a kernel before 6.3
+            raise
+    return os.memfd_create("rumpel-guard", os.MFD_CLOEXEC)

@@ -9,6 +9,7 @@ process id is QEMU's. Where there can be no guard, `setpriv` and a shell do the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import shutil
@@ -25,6 +26,7 @@ from rumpel.errors import HostError
 from rumpel.machine.guard import guard_file
 
 _GUARD = 'test "$PPID" = "$0" || exit 125; exec "$@"'
+_NOT_EXECUTABLE = (errno.EACCES, errno.EPERM)  # memory that may not be executed: sysctl vm.memfd_noexec, or an LSM
 _CPU_CLOCK = 2  # CPUCLOCK_SCHED of a process: Linux include/linux/posix-timers.h
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -115,9 +117,13 @@ class _Spawner:
         if self._guard is not None:
             program = shutil.which(command[0]) or command[0]
             words = (f"/proc/self/fd/{self._guard}", program, *command[1:])
-            with contextlib.suppress(OSError):  # memory that cannot be executed (sysctl vm.memfd_noexec)
+            try:
                 return self._start(words, (*descriptors, self._guard), stderr)
-            self._guard = None
+            except OSError as error:
+                if error.errno not in _NOT_EXECUTABLE:
+                    raise _not_started(command[0], error) from error
+                os.close(self._guard)
+                self._guard = None
         try:
             return self._start(
                 ("setpriv", "--pdeathsig", "KILL", "sh", "-c", _GUARD, str(self.owner), *command), descriptors, stderr
@@ -127,6 +133,8 @@ class _Spawner:
                 "The program 'setpriv', which ties QEMU's life to its owner's, is not installed.",
                 hint="Install it with: apt-get install util-linux",
             ) from error
+        except OSError as error:
+            raise _not_started(command[0], error) from error
 
     def _start(self, words: tuple[str, ...], descriptors: tuple[int, ...], stderr: int) -> subprocess.Popen[bytes]:
         job = _Job(words, descriptors, stderr, Future())
@@ -144,6 +152,13 @@ class _Spawner:
                 job.result.set_result(popen)
             except BaseException as error:
                 job.result.set_exception(error)
+
+
+def _not_started(program: str, error: OSError) -> HostError:
+    return HostError(
+        f"The process of '{program}' could not be started: {error.strerror}.",
+        hint="Look at this computer's limits on processes and memory, and at the length of what the machine is given.",
+    )
 
 
 _lock = threading.Lock()
