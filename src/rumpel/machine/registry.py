@@ -123,6 +123,8 @@ class Claim:
 
     def release(self) -> None:
         if self._lock >= 0:
+            # Closing alone leaves the lock to a process that another thread is starting, until it becomes its program.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
             os.close(self._lock)
             self._lock = -1
 

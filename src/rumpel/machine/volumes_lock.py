@@ -35,6 +35,7 @@ class Taken:
 
     def release(self) -> None:
         if self._lock >= 0:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)  # as in Claim.release
             os.close(self._lock)
             self._lock = -1
 

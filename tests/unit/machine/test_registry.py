@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
 import time
 from pathlib import Path
@@ -31,3 +32,14 @@ def test_a_name_that_is_taken_is_refused_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 0.5
     owner.release()
     Claim("web", tmp_path).release()
+
+
+def test_a_name_is_free_at_once_although_a_process_that_is_being_started_has_its_file_open(tmp_path: Path) -> None:
+    owner = Claim("web", tmp_path)
+    files = [path for path in Path("/proc/self/fd").iterdir() if path.exists() and path.samefile(tmp_path / "lock")]
+    (inherited,) = [os.dup(int(path.name)) for path in files]
+    try:
+        owner.release()
+        Claim("web", tmp_path).release()
+    finally:
+        os.close(inherited)
