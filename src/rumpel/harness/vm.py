@@ -68,8 +68,10 @@ class Vm:
         self._renewal: Renewal | None = None
         self._by_force = ""
         self._life = 0
+        self._qemu = ""  # as it is chosen now; then that one always, as its snapshots may not fit another
         self._layers: Layers = () if template is None else template.layers
         self._instance = self._launch(halted=False, ports=dict(start.ports), template=template)
+        self._qemu = self._instance.qemu
 
     @property
     def instance(self) -> Instance:
@@ -376,7 +378,7 @@ class Vm:
 
     def _launch(self, *, halted: bool, ports: Mapping[str, int], template: Template | None = None) -> Instance:
         options = options_of(
-            self._start, self._image.plan, self.folder, ports=ports, layers=self._layers, halted=halted
+            self._start, self._image.plan, self.folder, ports=ports, layers=self._layers, halted=halted, qemu=self._qemu
         )
         if template is not None:
             return launch_copy(self._image.plan, self._image.files, options, template)
@@ -404,9 +406,11 @@ class Vm:
 
 
 def options_of(
-    start: Start, plan: Plan, folder: Path, *, ports: Mapping[str, int], layers: Layers = (), halted: bool = False
-) -> Options:
-    """How the machine of `start` is started in `folder`. `layers`: what its volumes hold, where they are not new."""
+    start: Start, plan: Plan, folder: Path, *, ports: Mapping[str, int], layers: Layers = (), halted: bool = False,
+    qemu: str = "",
+) -> Options:  # fmt: skip
+    """How the machine of `start` is started in `folder`. `layers`: what its volumes hold, where they are not new;
+    `qemu` as in `Options`."""
     names = {port.name for port in plan.ports}
     return Options(
         name=start.name or plan.composition,
@@ -416,6 +420,6 @@ def options_of(
             arguments=start.arguments, environment=start.environment, hostname=start.hostname, clock=start.clock
         ),
         memory=start.memory, cpus=start.cpus, volumes=str(folder / "volumes"), accelerator=start.accelerator,
-        directory=str(folder), scratch=str(folder / "disks"), layers=layers, halted=halted,
+        directory=str(folder), scratch=str(folder / "disks"), layers=layers, halted=halted, qemu=qemu,
         seed=start.seed, record=str(folder / start.record) if start.record else "",
     )  # fmt: skip

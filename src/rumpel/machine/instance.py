@@ -148,6 +148,7 @@ class Instance:
         self.accelerator = choice
         self.directory = claim.directory
         self.ports: dict[str, int] = {}
+        self.qemu = how.qemu  # the program's path, for another one that goes on where this one was
         self.scratch = how.scratch
         self.image_files = dict(how.volumes)
         self._debug = Path(how.kernel).parent / "debug"

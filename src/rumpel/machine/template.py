@@ -23,6 +23,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from rumpel.errors import MachineError
 from rumpel.machine.command import Ram
 from rumpel.machine.control import Report
@@ -64,11 +66,13 @@ class TemplateMemory:
 
 @dataclass(frozen=True)
 class Template:
-    """A machine as it was: its memory and devices, the files of its volumes, what its guest had reported."""
+    """A machine as it was: its memory and devices, the files of its volumes, what its guest had reported. `qemu` is the
+    program that ran it: another one may not understand its state."""
 
     memory: TemplateMemory
     layers: Layers
     report: Report
+    qemu: str
 
 
 def freeze(instance: Instance, memory: TemplateMemory) -> Template:
@@ -85,15 +89,17 @@ def freeze(instance: Instance, memory: TemplateMemory) -> Template:
     )
     instance.kill()
     memory.seal()
-    return Template(memory, layers, report)
+    return Template(memory, layers, report, instance.qemu)
 
 
 def launch_copy(plan: Plan, image: Image, options: Options, template: Template) -> Instance:
     """Start a copy; it runs when this returns, with time and random numbers of its own (see `renewal`). `plan`, `image`
-    and `options` are the original's but for the options' folders and ports.
+    and `options` are the original's but for the options' folders and ports. It runs on the original's QEMU, whatever the
+    options say.
 
     Raises what `launch` raises, and MachineError where QEMU refuses the state or the guest the renewal.
     """
+    options = msgspec.structs.replace(options, qemu=template.qemu)
     # Opened anew, as the position in a file is shared by all who inherit it.
     state = os.open(f"/proc/self/fd/{template.memory.state}", os.O_RDONLY | os.O_CLOEXEC)
     try:
