@@ -74,6 +74,13 @@ def network6_problem(address: str, gateway: str, nameserver: str) -> str:
     return ""
 
 
+def plain6(address: str) -> str:
+    """`ADDRESS`, `ADDRESS/64`, `auto` or nothing, checked already, as guests read it: an end in dotted numbers
+    (RFC 4291, 2.2) they do not know."""
+    plain, slash, prefix = address.partition("/")
+    return address if address in ("auto", "") else f"{ipaddress.IPv6Address(plain)}{slash}{prefix}"
+
+
 def in_network6(address: str, value: str) -> bool:
     """Whether the host address `value` lies in the network of `address` (`ADDRESS/64`)."""
     return ipaddress.IPv6Address(value) in ipaddress.IPv6Interface(address).network

@@ -14,7 +14,7 @@ from rumpel.model.size import size_text
 from rumpel.resolve.linking import Linked, link
 from rumpel.resolve.modalias import overlap
 from rumpel.resolve.needs import Need, Needs, needs_of, unsaid_calls, unsaid_linking
-from rumpel.resolve.network import network6_problem, network_problem
+from rumpel.resolve.network import network6_problem, network_problem, plain6
 from rumpel.resolve.pins import Uses, pinned_sources
 from rumpel.resolve.plan import (
     PLAN_SCHEMA,
@@ -355,9 +355,9 @@ class _Resolution:
             address=composition.address,
             gateway=composition.gateway,
             nameserver=composition.nameserver,
-            address6=composition.address6,
-            gateway6=composition.gateway6,
-            nameserver6=composition.nameserver6,
+            address6=plain6(composition.address6),
+            gateway6=plain6(composition.gateway6),
+            nameserver6=plain6(composition.nameserver6),
         )
 
     def _ports(self) -> tuple[Port, ...]:

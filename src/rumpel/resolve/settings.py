@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from rumpel.errors import UsageError
-from rumpel.resolve.network import in_network, in_network6, is_hostname, network6_problem, network_problem
+from rumpel.resolve.network import in_network, in_network6, is_hostname, network6_problem, network_problem, plain6
 from rumpel.resolve.plan import Frozen, Plan, Settings, Volume
 
 SETTINGS_SCHEMA = 1
@@ -263,7 +263,7 @@ def _settings6(plan: Plan, asked: StartSettings) -> tuple[str, str, str]:
     gateway = _near6(address, default.gateway6) if asked.gateway6 is None else asked.gateway6
     nameserver = _near6(address, default.nameserver6) if asked.nameserver6 is None else asked.nameserver6
     _check_network6(address, gateway, nameserver)
-    return address, gateway, nameserver
+    return plain6(address), plain6(gateway), plain6(nameserver)
 
 
 def _near6(address: str, default: str) -> str:

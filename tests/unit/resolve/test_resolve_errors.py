@@ -403,6 +403,14 @@ def test_a_network_that_cannot_be_is_said_when_the_plan_is_made(
     assert words(project) == f"compositions/demo.yaml:7:10: {says}\nCorrect 'network' in the composition."
 
 
+def test_an_address_of_ipv6_stands_in_the_plan_in_one_form(project: Project, write: Write) -> None:
+    network = "{address6: 'FD00:2:0::00:015/64', gateway6: 'fd00:2:0:0:0:0:0:2', nameserver6: '2001:DB8::0:9'}"
+    write("compositions/demo.yaml", DEMO + f"network: {network}\n")
+    settings = demo(project).settings
+    assert (settings.address6, settings.gateway6) == ("fd00:2::15/64", "fd00:2::2")
+    assert settings.nameserver6 == "2001:db8::9"
+
+
 def test_a_composition_may_ask_for_dhcp(project: Project, write: Write) -> None:
     write("compositions/demo.yaml", DEMO + "network: {address: dhcp}\n")
     assert demo(project).settings.address == "dhcp"

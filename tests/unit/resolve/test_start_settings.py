@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rumpel.errors import UsageError
@@ -158,6 +158,35 @@ def test_an_address_of_ipv6_reaches_the_guest_where_one_is_fixed() -> None:
     assert "net6=static,fd00:7::1/64,,2001:db8::53" in lines(asked, FIXED)
     assert "net6=static,fd00:2::9/64,fd00:2::2," in lines(StartSettings(address6="fd00:2::9/64"), FIXED)
     assert "net6=auto" in lines(StartSettings(address6="auto"), FIXED)
+
+
+def in_network6(network: str) -> st.SearchStrategy[str]:
+    """Addresses of a network, their last 32 bits in dotted numbers, as RFC 4291 (2.2) allows."""
+
+    def dotted(low: int) -> str:
+        head, end = divmod(low, 1 << 32)
+        whole = IPv6Address(int(IPv6Network(network).network_address) + (head << 32)).exploded
+        return f"{whole.removesuffix(':0000:0000')}:{IPv4Address(end)}"
+
+    return st.integers(1, (1 << 64) - 1).map(dotted)
+
+
+@given(in_network6("fd00:2::/64"), in_network6("fd00:2::/64"), in_network6("2001:db8::/64"))
+def test_an_address_of_ipv6_with_a_dotted_end_reaches_the_guest_without_dots(
+    address: str, gateway: str, nameserver: str
+) -> None:
+    assume(address != gateway)
+    asked = StartSettings(address6=f"{address}/64", gateway6=gateway, nameserver6=nameserver)
+    plain = [str(IPv6Address(each)) for each in (address, gateway, nameserver)]
+    [record] = [line for line in lines(asked) if line.startswith("net6=")]
+    assert record == f"net6=static,{plain[0]}/64,{plain[1]},{plain[2]}"
+    assert "." not in record
+
+
+def test_an_address_of_ipv6_with_a_dotted_end_is_that_of_the_plan_as_the_guest_reads_it() -> None:
+    asked = StartSettings(address6="fd00:2::10.0.2.15/64", gateway6="fd00:2::10.0.2.2")
+    settings = at_start(PLAN, asked).settings
+    assert (settings.address6, settings.gateway6) == ("fd00:2::a00:20f/64", "fd00:2::a00:202")
 
 
 def test_an_address_of_ipv6_for_a_kernel_without_it_is_refused() -> None:
