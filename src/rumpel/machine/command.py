@@ -9,6 +9,7 @@ Sources: QEMU's `qemu-system-x86_64(1)`; `docs/specs/fw_cfg.rst`; `docs/system/i
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -376,13 +377,16 @@ def _network(interface: ipaddress.IPv4Interface, settings: Settings) -> list[str
 def _network6(settings: Settings) -> list[str]:
     if settings.address6 == "auto":
         return []
-    network = ipaddress.IPv6Interface(settings.address6).network
-    words = [f"ipv6-net={network}"]
-    if settings.gateway6:
-        words.append(f"ipv6-host={settings.gateway6}")
-    if settings.nameserver6 and ipaddress.IPv6Address(settings.nameserver6) in network:
-        words.append(f"ipv6-dns={settings.nameserver6}")
-    return words
+    interface = ipaddress.IPv6Interface(settings.address6)
+    network = interface.network
+    given = [ipaddress.IPv6Address(each) for each in (settings.gateway6, settings.nameserver6) if each]
+    # Where none is given QEMU takes the second and the third for itself, whoever else has them: libslirp does not look.
+    free = (each for each in map(network.__getitem__, itertools.count(2)) if each not in (interface.ip, *given))
+    host = settings.gateway6 or next(free)
+    nameserver = settings.nameserver6
+    if not nameserver or ipaddress.IPv6Address(nameserver) not in network:
+        nameserver = str(next(free))
+    return [f"ipv6-net={network}", f"ipv6-host={host}", f"ipv6-dns={nameserver}"]
 
 
 def _forward(port: Port, host: int, guest: str) -> str:

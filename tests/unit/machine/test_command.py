@@ -130,7 +130,32 @@ def test_a_fixed_address_of_ipv6_has_qemu_answer_at_its_gateway_and_name_server(
     assert ",ipv6-net=fd00:7::/64,ipv6-host=fd00:7::1,ipv6-dns=fd00:7::53,hostfwd=" in network
     asked = StartSettings(address6="fd00:7::9/64", nameserver6="2001:db8::53")
     [network] = values(qemu_command(at_start(PLAN, asked), launch, ByHand()), "-netdev")
-    assert ",ipv6-net=fd00:7::/64,hostfwd=" in network
+    assert ",ipv6-net=fd00:7::/64,ipv6-host=fd00:7::2,ipv6-dns=fd00:7::3,hostfwd=" in network
+
+
+@pytest.mark.parametrize(
+    ("address", "gateway", "nameserver", "takes"),
+    [
+        ("fd00:7::9/64", "", "", ("fd00:7::2", "fd00:7::3")),
+        ("fd00:7::9/64", "fd00:7::3", "", ("fd00:7::3", "fd00:7::2")),
+        ("fd00:7::9/64", "fd00:7::3", "2001:db8::53", ("fd00:7::3", "fd00:7::2")),
+        ("fd00:7::9/64", "fd00:7::2", "", ("fd00:7::2", "fd00:7::3")),
+        ("fd00:7::9/64", "", "fd00:7::2", ("fd00:7::3", "fd00:7::2")),
+        ("fd00:7::2/64", "", "", ("fd00:7::3", "fd00:7::4")),
+        ("fd00:7::3/64", "", "", ("fd00:7::2", "fd00:7::4")),
+        ("fd00:7::2/64", "fd00:7::3", "", ("fd00:7::3", "fd00:7::4")),
+        ("fd00:7::2/64", "", "fd00:7::3", ("fd00:7::4", "fd00:7::3")),
+        ("fd00:7::0.0.0.2/64", "fd00:7::0.0.0.3", "", ("fd00:7::3", "fd00:7::4")),
+    ],
+)
+def test_qemu_takes_no_address_of_ipv6_that_the_guest_or_its_gateway_has(
+    address: str, gateway: str, nameserver: str, takes: tuple[str, str]
+) -> None:
+    asked = StartSettings(address6=address, gateway6=gateway, nameserver6=nameserver)
+    launch = Launch(kernel="k", volumes={"data": "d"})
+    [network] = values(qemu_command(at_start(PLAN, asked), launch, ByHand()), "-netdev")
+    host, dns = takes
+    assert f",ipv6-net=fd00:7::/64,ipv6-host={host},ipv6-dns={dns},hostfwd=" in network
 
 
 @pytest.mark.parametrize("suffix", ["device", "pci"])
