@@ -113,7 +113,7 @@ def test_a_symbol_that_qemu_has_not_is_an_error_that_names_it(
     unpack = unpacker()
     monkeypatch.setattr("rumpel.places.emulators_dir", lambda: tmp_path)
     with pytest.raises(BuildError) as caught:
-        build_emulator(wrong, Workspace(root=ROOT, unpack=unpack), ())
+        build_emulator(wrong, Workspace(root=ROOT, unpack=unpack), (), lambda folder: folder)
     assert str(caught.value) == (
         "QEMU has no Kconfig symbol 'VIRTIO_BLOK', which a part names under 'kconfig'.\nDid you mean 'VIRTIO_BLK'?"
     )

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from rumpel.build import emulator_profile as profile
 from rumpel.build.emulators import Built, built_emulator, folder_of, write_back, write_built
 from rumpel.build.lock import hold
 from rumpel.build.step import (
@@ -34,7 +35,7 @@ from rumpel.model.names import suggestion
 from rumpel.resolve.emulator import EmulatorPlan
 
 PROGRAM = "qemu-system-x86_64"
-FORMAT = 1  # counts changes of how it is built
+FORMAT = 2  # counts changes of how it is built
 _TOOLS = {"meson": "meson", "ninja": "ninja-build", "pkg-config": "pkgconf", "setpriv": "util-linux", CC: "gcc"}
 _DEVICES_FILE = "rumpel"
 _PROGRESS = re.compile(r"^\[(\d+)/(\d+)\] ")
@@ -43,7 +44,7 @@ _FIRMWARE = "/usr/share/qemu:/usr/share/seabios"  # of Debian's packages qemu-sy
 
 # The prefix is none of a real machine: QEMU takes what lies below it for relative to its own program.
 _CONFIGURE = (
-    "--prefix=/rumpel", f"--firmwarepath={_FIRMWARE}", f"--cc={CC}",
+    "--prefix=/rumpel", f"--firmwarepath={_FIRMWARE}",
     "--without-default-features", "--without-default-devices",
     "--enable-tcg", "--enable-kvm", "--enable-slirp", "--enable-fdt=system", "--enable-zstd",
     "--enable-seccomp", "--enable-linux-io-uring",
@@ -79,10 +80,15 @@ def linked_versions(packages: Sequence[str]) -> tuple[str, ...]:
 
 
 def build_emulator(
-    plan: EmulatorPlan, workspace: Workspace, linked: Sequence[str], say: Callable[[str], None] = lambda line: None
+    plan: EmulatorPlan,
+    workspace: Workspace,
+    linked: Sequence[str],
+    trainer: Callable[[Path], Path],
+    say: Callable[[str], None] = lambda line: None,
 ) -> Built:
-    """Build it where that was not done yet, and take it into use; `linked` is what `linked_versions` tells. Raises
-    BuildError, HostError.
+    """Build it where that was not done yet, and take it into use; `linked` is what `linked_versions` tells. `trainer`
+    is given a folder, and answers with that of an image in it, by whose start the emulator is compiled
+    (`emulator_profile`). Raises BuildError, HostError.
 
     Safe with two at once - the second waits, and says so - and with machines that run the one before.
     """
@@ -98,7 +104,7 @@ def build_emulator(
         built = _described_again(place, digest)
         if built is None:
             with tempfile.TemporaryDirectory(prefix=".building.", dir=folder) as name:
-                program = _build(plan, workspace, Path(name))
+                program = _build(plan, workspace, Path(name), trainer)
                 built = _describe(program, digest, place.name)
                 write_back(program)
                 place.mkdir(exist_ok=True)
@@ -127,7 +133,7 @@ def _remove_old(folder: Path, used: Path) -> None:
         shutil.rmtree(other, ignore_errors=True)
 
 
-def _build(plan: EmulatorPlan, workspace: Workspace, work: Path) -> Path:
+def _build(plan: EmulatorPlan, workspace: Workspace, work: Path, trainer: Callable[[Path], Path]) -> Path:
     tree = workspace.unpack(plan.source("qemu"))
     _check_known(plan, tree)
     network = _build_network(workspace.unpack(plan.source("libslirp")), workspace, work)
@@ -141,6 +147,7 @@ def _build(plan: EmulatorPlan, workspace: Workspace, work: Path) -> Path:
     relative = os.path.relpath(tree, output)
     flags = f"-ffile-prefix-map={relative}=. -ffile-prefix-map={tree}=."
     configure = [str(tree / "configure"), f"--target-list={plan.target}", f"--extra-cflags={flags}", *_CONFIGURE]
+    configure += profile.write_compilers(work)
     configure.append(f"--with-devices-{plan.target.removesuffix('-softmmu')}={chosen}")
     configure.append(f"--with-pkgversion=rumpel, Debian {plan.source('qemu').version}")
     try:
@@ -154,8 +161,13 @@ def _build(plan: EmulatorPlan, workspace: Workspace, work: Path) -> Path:
             output=last_lines(failure.output),
         ) from failure
     _check_symbols(plan, output / f"{plan.target}-config-devices.mak")
+    image = trainer(work / "trainer")
     try:
-        _ninja(workspace, output, PROGRAM)
+        _ninja(workspace, output, PROGRAM, profile.counting())
+        workspace.show_progress("EMULATOR measuring:", 0, 1)
+        profile.train(output / PROGRAM, image)
+        profile.forget_counting(output)
+        _ninja(workspace, output, PROGRAM, profile.counted())
     except ToolError as failure:
         raise BuildError(f"The emulator '{plan.name}' does not compile.", output=failure.output) from failure
     workspace.run([STRIP, "--strip-all", str(output / PROGRAM)], cwd=output)
@@ -208,7 +220,7 @@ def _check_symbols(plan: EmulatorPlan, written: Path) -> None:
         )
 
 
-def _ninja(workspace: Workspace, folder: Path, target: str) -> None:
+def _ninja(workspace: Workspace, folder: Path, target: str, extra: Mapping[str, str]) -> None:
     """Run ninja, its progress counted. It ends with this process, whatever ends this one. Raises ToolError."""
     command = [
         "setpriv",
@@ -223,7 +235,7 @@ def _ninja(workspace: Workspace, folder: Path, target: str) -> None:
     workspace.show_command(command)
     lines: deque[str] = deque(maxlen=_SHOWN_LINES)
     with subprocess.Popen(
-        command, env={"PATH": TOOL_PATH, **FIXED_ENVIRONMENT, **_environment()}, stdin=subprocess.DEVNULL,
+        command, env={"PATH": TOOL_PATH, **FIXED_ENVIRONMENT, **_environment(), **extra}, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
     ) as process:  # fmt: skip
         assert process.stdout is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -85,7 +87,8 @@ def build(locked: bool, offline: bool, verbose: bool) -> None:
     )
     try:
         linked = linked_versions(bootstrap.required_packages(CHECKOUT, bootstrap.EMULATOR))
-        built = build_emulator(plan, workspace, linked, say)
+        trainer = functools.partial(_trainer, locked=locked, offline=offline)
+        built = build_emulator(plan, workspace, linked, trainer, say)
     finally:
         progress.close()
     say(
@@ -103,6 +106,17 @@ def rm() -> None:
         return
     forget_built()
     say("Rumpel's own QEMU is out of use; machines run on Debian's. `rumpel qemu build` brings it back.")
+
+
+def _trainer(folder: Path, *, locked: bool, offline: bool) -> Path:
+    """Build the image that the emulator is measured with; the image's folder."""
+    from rumpel.build.api import BuildOptions
+    from rumpel.build.api import build as build_image
+    from rumpel.build.emulator_profile import TRAINED_WITH
+
+    (folder / "compositions").mkdir(parents=True)
+    options = BuildOptions(project=folder, kernel="nano", machine="microvm", locked=locked, offline=offline)
+    return folder / build_image(TRAINED_WITH, options).directory
 
 
 def _plan(*, locked: bool = False, offline: bool = False, fetch: bool = True) -> EmulatorPlan:

@@ -94,8 +94,8 @@ def freeze(instance: Instance, memory: TemplateMemory) -> Template:
 
 def launch_copy(plan: Plan, image: Image, options: Options, template: Template) -> Instance:
     """Start a copy; it runs when this returns, with time and random numbers of its own (see `renewal`). `plan`, `image`
-    and `options` are the original's but for the options' folders and ports. It runs on the original's QEMU, whatever the
-    options say.
+    and `options` are the original's but for the options' folders and ports. It runs on the original's QEMU, whatever
+    the options say.
 
     Raises what `launch` raises, and MachineError where QEMU refuses the state or the guest the renewal.
     """

@@ -4,6 +4,7 @@ is in tests/e2e/test_own_qemu.py."""
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ class Compiler:
         self.content = RUNS
         self.asked = 0
 
-    def __call__(self, plan: EmulatorPlan, workspace: Workspace, work: Path) -> Path:
+    def __call__(self, plan: EmulatorPlan, workspace: Workspace, work: Path, trainer: Callable[[Path], Path]) -> Path:
         self.asked += 1
         program = work / PROGRAM
         program.write_text(self.content)
@@ -54,6 +55,10 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(root=tmp_path, unpack=lambda source: tmp_path)
 
 
+def no_image(folder: Path) -> Path:
+    raise AssertionError("nothing is compiled here that would be measured")
+
+
 def folders() -> set[str]:
     return {path.name for path in folder_of().iterdir() if path.is_dir()}
 
@@ -63,18 +68,18 @@ def name_of(linked: str) -> str:
 
 
 def test_it_is_built_once_and_told_of_as_it_speaks_of_itself(compiler: Compiler, workspace: Workspace) -> None:
-    built = build_emulator(PLAN, workspace, ("zlib 1",))
+    built = build_emulator(PLAN, workspace, ("zlib 1",), no_image)
     assert (built.version, built.machines, built.devices) == ("7.2", ("microvm",), ("isa-serial",))
-    assert build_emulator(PLAN, workspace, ("zlib 1",)) == built == built_emulator()
+    assert build_emulator(PLAN, workspace, ("zlib 1",), no_image) == built == built_emulator()
     forget_built()
-    assert build_emulator(PLAN, workspace, ("zlib 1",)) == built == built_emulator()
+    assert build_emulator(PLAN, workspace, ("zlib 1",), no_image) == built == built_emulator()
     assert compiler.asked == 1
 
 
 def test_a_newer_library_is_linked_in_by_another_build(compiler: Compiler, workspace: Workspace) -> None:
-    before = build_emulator(PLAN, workspace, ("zlib 1", "gcc 12"))
-    assert build_emulator(PLAN, workspace, ("gcc 12", "zlib 1")) == before
-    assert build_emulator(PLAN, workspace, ("zlib 2", "gcc 12")).program != before.program
+    before = build_emulator(PLAN, workspace, ("zlib 1", "gcc 12"), no_image)
+    assert build_emulator(PLAN, workspace, ("gcc 12", "zlib 1"), no_image) == before
+    assert build_emulator(PLAN, workspace, ("zlib 2", "gcc 12"), no_image).program != before.program
     assert compiler.asked == 2
 
 
@@ -82,31 +87,31 @@ def test_a_newer_library_is_linked_in_by_another_build(compiler: Compiler, works
 def test_a_program_that_does_not_run_is_not_kept(compiler: Compiler, workspace: Workspace, content: str) -> None:
     compiler.content = content
     with pytest.raises(BuildError, match=r"The emulator was built, but 'qemu-system-x86_64 --version' "):
-        build_emulator(PLAN, workspace, ())
+        build_emulator(PLAN, workspace, (), no_image)
     assert built_emulator() is None
     assert folders() == set()
     compiler.content = RUNS
-    assert build_emulator(PLAN, workspace, ()) == built_emulator()
+    assert build_emulator(PLAN, workspace, (), no_image) == built_emulator()
 
 
 @pytest.mark.parametrize("content", ["", "#!/bin/sh\n", "#!/bin/sh\nexit 3\n"])
 def test_a_program_that_was_damaged_counts_as_none_and_is_built_again(
     compiler: Compiler, workspace: Workspace, content: str
 ) -> None:
-    built = build_emulator(PLAN, workspace, ())
+    built = build_emulator(PLAN, workspace, (), no_image)
     program_of(built).write_text(content)
     assert built_emulator() is None
-    assert build_emulator(PLAN, workspace, ()) == built == built_emulator()
+    assert build_emulator(PLAN, workspace, (), no_image) == built == built_emulator()
     assert compiler.asked == 2
 
 
 def test_the_program_before_stays_until_the_build_after_next(compiler: Compiler, workspace: Workspace) -> None:
     for linked in ("1", "2"):
-        build_emulator(PLAN, workspace, (linked,))
+        build_emulator(PLAN, workspace, (linked,), no_image)
     assert folders() == {name_of("1"), name_of("2")}
-    build_emulator(PLAN, workspace, ("1",))  # it comes back: now '2' is the one before
+    build_emulator(PLAN, workspace, ("1",), no_image)  # it comes back: now '2' is the one before
     assert compiler.asked == 2
-    build_emulator(PLAN, workspace, ("3",))
+    build_emulator(PLAN, workspace, ("3",), no_image)
     assert folders() == {name_of("1"), name_of("3")}
 
 
@@ -119,7 +124,7 @@ def test_the_second_of_two_builds_says_for_whom_it_waits(compiler: Compiler, wor
         heard.set()
 
     first = hold(folder_of(), said.append)
-    second = threading.Thread(target=build_emulator, args=(PLAN, workspace, (), say))
+    second = threading.Thread(target=build_emulator, args=(PLAN, workspace, (), no_image, say))
     second.start()
     assert heard.wait(20)
     assert "waiting for it to end" in said[0]
