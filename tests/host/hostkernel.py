@@ -23,7 +23,10 @@ NANO = ROOT / "kernels/nano"
 # What the host platform has its own of: the heap (malloc, so that the sanitizer sees each block), the vDSO, the life of
 # the whole machine.
 REPLACED = {"src/heap.c", "src/vdso.c", "src/vdso_image.S", "src/main.c"}
-DRIVERS = ["virtio/virtqueue.c", "virtio/virtio.c", "virtio-net/virtio_net.c", "virtio-mmio/virtio_mmio.c"]
+DRIVERS = [
+    *("virtio/virtqueue.c", "virtio/virtio.c", "virtio-net/virtio_net.c", "virtio-mmio/virtio_mmio.c"),
+    "virtio-rng/virtio_rng.c",
+]
 ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0"}
 
 _COMMON = [

@@ -40,10 +40,9 @@ static int64_t rng_read(struct hal_entropy *entropy, void *to, size_t size) {
             memcpy((uint8_t *)to + done, rng.buffer, now);
             memset(rng.buffer, 0, BUFFER);
             done += now;
-            continue;
-        }
-        if (rng.device->gone)
+        } else if (rng.device->gone) {
             return -HAL_ENODEV;
+        }
         if (hal_clock_monotonic() > deadline)
             break;
         __builtin_ia32_pause();
