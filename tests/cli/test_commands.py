@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+OF_THE_EMULATOR = {"qemu", "libslirp"}
+
 
 def rumpel(*words: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -204,9 +206,26 @@ def test_pins_that_no_part_names_are_removed_when_it_is_asked_for(tmp_path: Path
     done = rumpel("--project", str(tmp_path), "lock", "--prune")
     assert (done.returncode, done.stderr) == (0, "left-over: 1.2 is pinned no more; no part names it.\n")
     assert "left-over" not in done.stdout
-    assert (tmp_path / "rumpel.lock").read_bytes() == own.read_bytes()
+    kept = json.loads((tmp_path / "rumpel.lock").read_bytes())["sources"]
+    assert kept == [each for each in lock["sources"] if each["name"] not in OF_THE_EMULATOR]
     again = rumpel("--project", str(tmp_path), "lock", "--prune")
     assert (again.returncode, again.stderr) == (0, "A part names every pin; nothing was changed.\n")
+
+
+def test_the_pins_of_rumpels_own_qemu_are_none_of_another_projects(tmp_path: Path) -> None:
+    own = Path(__file__).resolve().parents[2]
+    pins = {pin["name"]: pin["declared_by"] for pin in json.loads(rumpel("lock", "--json", cwd=own).stdout)}
+    assert {name for name, by in pins.items() if by == ["emulator qemu"]} == OF_THE_EMULATOR
+    (tmp_path / "compositions").mkdir()
+    listed = json.loads(rumpel("--project", str(tmp_path), "lock", "--json").stdout)
+    assert {pin["name"] for pin in listed} == set(pins) - OF_THE_EMULATOR
+    done = rumpel("--project", str(tmp_path), "lock", "--update", "qemu")
+    assert done.returncode != 0
+    assert "'qemu'" in done.stderr
+    assert rumpel("--project", str(tmp_path), "lock", "--prune").stderr == (
+        "A part names every pin; nothing was changed.\n"
+    )
+    assert not (tmp_path / "rumpel.lock").exists()
 
 
 def test_no_machine_runs_in_a_fresh_state() -> None:

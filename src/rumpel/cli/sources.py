@@ -119,7 +119,7 @@ class Pin(Frozen, frozen=True):
 def lock(updates: tuple[str, ...], prune: bool, as_json: bool) -> None:
     """Show what the lock file pins. With --update, write newer pins into it; with --prune, remove stale ones."""
     project = open_project()
-    pinned = lock_of(project)
+    pinned = _own_pins(project)
     declared = list(_declarations(project))
     if updates:
         pinned = _update(project, pinned, updates)
@@ -190,12 +190,25 @@ def _write(path: Path, fresh: Lock) -> None:
     fresh_path.replace(path)
 
 
+def _own_pins(project: Project) -> Lock:
+    """The pins without those that only Rumpel's own project reads; a project without a lock file has Rumpel's."""
+    pinned = lock_of(project)
+    if not project.builds_emulators:
+        named = {source.name for name in project.names("emulator") for source in project.emulator(name).sources}
+        for name in named - {declaration.name for declaration, _ in _declarations(project)}:
+            pinned = pinned.without(name)
+    return pinned
+
+
 def _declarations(project: Project) -> Iterator[tuple[Declaration, str]]:
-    """Every source that a component, a kernel or an emulator declares, and the part that does."""
+    """Every source that a component or a kernel declares - in Rumpel's own project an emulator too - and the part that
+    does."""
     from rumpel.sources import Declaration
     from rumpel.sources.declaration import DEFAULT_RELEASE
 
     for kind, read in (("component", project.component), ("kernel", project.kernel), ("emulator", project.emulator)):
+        if kind == "emulator" and not project.builds_emulators:
+            continue
         for name in project.names(kind):
             for source in read(name).sources:
                 yield (

@@ -31,6 +31,7 @@ from rumpel.model.parts import (
     SourceSpec,
 )
 from rumpel.model.variables import substitute, variable_names
+from rumpel.places import own_root
 
 _FOLDERS = {
     "composition": "compositions",
@@ -143,13 +144,18 @@ class Project:
         self._check_overrides(tree, variables or {})
         return decode.composition(replaced, tuple(self._origin("composition", each) for each in names))
 
+    @property
+    def builds_emulators(self) -> bool:
+        """Whether emulators are built from its pins: they come with Rumpel, so only Rumpel's own project does."""
+        return self.roots[0] == own_root()
+
     def sources(self) -> tuple[SourceSpec, ...]:
-        """Every source that a component, a kernel or an emulator of the project names, by name. Raises ModelError where
-        two parts mean different things by one name."""
+        """Every source that a component or a kernel of the project names - an emulator where it builds these - by name.
+        Raises ModelError where two parts mean different things by one name."""
         found: dict[str, SourceSpec] = {}
         problems = []
         parts: list[Component | Kernel | Emulator] = [self.kernel(name) for name in self.names("kernel")]
-        parts += [self.emulator(name) for name in self.names("emulator")]
+        parts += [self.emulator(name) for name in self.names("emulator") if self.builds_emulators]
         parts += [self.component(name) for name in self.names("component")]
         for spec in (spec for part in parts for spec in part.sources):
             first = found.setdefault(spec.name, spec)
