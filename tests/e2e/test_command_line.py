@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -160,7 +161,7 @@ def test_a_missing_qemu_is_said_with_the_line_that_brings_it(tmp_path: Path) -> 
         for program in folder.iterdir() if folder.is_dir() else ():
             if not program.name.startswith("qemu-system") and not (programs / program.name).is_symlink():
                 (programs / program.name).symlink_to(program)
-    done = rumpel("run", "hello", PATH=str(programs))
+    done = rumpel("run", "hello", PATH=str(programs), RUMPEL_QEMU="system")
     assert done.stderr == (
         "rumpel: QEMU is not installed: there is no program 'qemu-system-x86_64'.\n"
         "Install it with: apt-get install qemu-system-x86\n"
@@ -169,7 +170,7 @@ def test_a_missing_qemu_is_said_with_the_line_that_brings_it(tmp_path: Path) -> 
 
 
 def test_a_qemu_that_ends_at_once_is_shown_with_its_own_words(project: Path) -> None:
-    (project / "hal/machines/strange").mkdir(parents=True)
+    shutil.copytree(ROOT / "hal/machines/microvm", project / "hal/machines/strange")
     text = (ROOT / "hal/machines/microvm/machine.yaml").read_text()
     text = text.replace("name: microvm", "name: strange").replace(
         'options: {isa-serial: "off"}', "options: {warp: fast}"

@@ -45,6 +45,7 @@ def put_before_qemu(monkeypatch: pytest.MonkeyPatch, folder: Path, line: str) ->
     first.write_text(f'#!/bin/sh\ncase " $* " in *" -gdb "*) {line} ;; esac\nexec {qemu} "$@"\n')
     first.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("RUMPEL_QEMU", "system")
 
 
 def test_gdb_waits_for_a_qemu_that_is_slow_to_begin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
