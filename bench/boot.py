@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,17 +110,14 @@ def floor_subject(folder: Path, options: Options) -> Subject:
 def once(plan: Plan, image: Image, line: str, options: Options) -> Run:
     """One start of an image, in an instance of its own."""
     unique = msgspec.structs.replace(options, name=f"bench-{os.getpid()}")
-
-    def until_line() -> float:
-        instance.wait_for_console(line, 120)
-        instance.mark("line")
-        return instance.stats().cpu
-
-    with launch(plan, image, unique) as instance, ThreadPoolExecutor(1) as beside:
-        waiting = beside.submit(until_line) if line else None  # readiness is looked for as it is without a line
+    cpu_line = 0.0
+    with launch(plan, image, unique) as instance:
+        if line:
+            instance.wait_for_console(line, 120)
+            instance.mark("line")
+            cpu_line = instance.stats().cpu
         instance.wait_ready()
         ready = instance.stats()
-        cpu_line = waiting.result() if waiting is not None else 0.0
         instance.stop()
         ended = instance.stats()
     return Run(dict(ended.marks), ready.cpu, ended.cpu, ready.resident, cpu_line)
