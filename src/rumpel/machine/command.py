@@ -364,12 +364,20 @@ def _user_network(name: str, plan: Plan, launch: Launch) -> str:
 
 
 def _network(interface: ipaddress.IPv4Interface, settings: Settings) -> list[str]:
-    gateway, nameserver = settings.gateway, settings.nameserver
-    words = [f"net={interface.network}"]
-    if gateway:
-        words.append(f"host={gateway}")
+    network = interface.network
+    words = [f"net={network}"]
+    taken = {interface.ip, *(ipaddress.IPv4Address(each) for each in (settings.gateway, settings.nameserver) if each)}
+    # What is not given QEMU takes for itself, the second and the third address, whoever else has them.
+    second, third = network.network_address + 2, network.network_address + 3
+    free = (each for each in map(network.__getitem__, itertools.count(2)) if each not in taken)
+    host = settings.gateway or str(next(free))
+    if settings.gateway or host != str(second):
+        words.append(f"host={host}")
     # QEMU answers names only at an address of its own network; another server is reached like any host.
-    if nameserver and ipaddress.IPv4Address(nameserver) in interface.network:
+    nameserver = settings.nameserver
+    if not nameserver or ipaddress.IPv4Address(nameserver) not in network:
+        nameserver = str(next(free)) if third in taken or str(third) == host else ""
+    if nameserver:
         words.append(f"dns={nameserver}")
     return words
 

@@ -123,6 +123,27 @@ def test_what_is_asked_for_at_start_replaces_the_plan() -> None:
     assert "9.9.9.9" not in network
 
 
+@pytest.mark.parametrize(
+    ("address", "gateway", "nameserver", "words"),
+    [
+        ("10.1.0.9/24", "", "", "net=10.1.0.0/24,"),
+        ("10.1.0.9/24", "10.1.0.3", "", "net=10.1.0.0/24,host=10.1.0.3,dns=10.1.0.2,"),
+        ("10.1.0.9/24", "10.1.0.3", "9.9.9.9", "net=10.1.0.0/24,host=10.1.0.3,dns=10.1.0.2,"),
+        ("10.1.0.9/24", "10.1.0.1", "10.1.0.3", "net=10.1.0.0/24,host=10.1.0.1,dns=10.1.0.3,"),
+        ("10.1.0.2/24", "", "", "net=10.1.0.0/24,host=10.1.0.3,dns=10.1.0.4,"),
+        ("10.1.0.3/24", "10.1.0.1", "", "net=10.1.0.0/24,host=10.1.0.1,dns=10.1.0.2,"),
+        ("10.1.0.3/24", "", "", "net=10.1.0.0/24,dns=10.1.0.4,"),
+    ],
+)
+def test_qemu_takes_no_address_that_the_guest_or_its_gateway_has(
+    address: str, gateway: str, nameserver: str, words: str
+) -> None:
+    asked = StartSettings(address=address, gateway=gateway, nameserver=nameserver)
+    launch = Launch(kernel="k", volumes={"data": "d"})
+    [network] = values(qemu_command(at_start(PLAN, asked), launch, ByHand()), "-netdev")
+    assert network.startswith(f"user,id=net1,{words}hostfwd=")
+
+
 def test_a_fixed_address_of_ipv6_has_qemu_answer_at_its_gateway_and_name_server() -> None:
     asked = StartSettings(address6="fd00:7::9/64", gateway6="fd00:7::1", nameserver6="fd00:7::53")
     launch = Launch(kernel="k", volumes={"data": "d"})
