@@ -1,7 +1,7 @@
 /*
  * Sequences of system calls: each takes a byte for the call and a byte for each argument, which chooses among values that
- * tend to hurt. Sockets are among them, with the loopback device. A call that takes long, in virtual time, is interrupted by a
- * signal.
+ * tend to hurt. Sockets are among them, with the loopback device. A call that takes long, in virtual time, is interrupted by
+ * SIGKILL, the only signal that no call before it can have blocked or ignored.
  */
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -11,6 +11,8 @@
 #include "nano/init.h"
 #include "nano/random.h"
 #include "nano/settings.h"
+#include "nano/signal.h"
+#include "nano/signal_state.h"
 #include "nano/syscall.h"
 #include "nano/timer.h"
 
@@ -26,7 +28,7 @@ static struct patience {
 
 static void interrupt(struct timer *timer) {
     struct thread *thread = CONTAINER(timer, struct patience, timer)->thread;
-    thread->pending |= 1ull << 14;
+    thread->pending |= SIGNAL_BIT(SIGKILL);
     thread_wake(thread);
 }
 
