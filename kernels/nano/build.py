@@ -24,6 +24,9 @@ from rumpel.build.kernel_nano import (  # noqa: E402
     SPEED_FLAGS,
     VDSO_FLAGS,
     WARNINGS,
+    WHOLE_FLAGS,
+    WHOLE_LINK_FLAGS,
+    is_whole,
     symbol_table,
 )
 from rumpel.build.toolchain import OWN_DEBUGGING  # noqa: E402
@@ -101,11 +104,13 @@ def main() -> None:
             warnings = [] if own else ["-w"]
             small = source.is_relative_to(NANO / "src") or source.is_relative_to(HAL / "platform")
             speed = [] if small else SPEED_FLAGS
+            whole = WHOLE_FLAGS if is_whole(str(source.relative_to(ROOT)) if own else source.name) else ()
             run(
                 [
                     "gcc",
                     *flags,
                     *speed,
+                    *whole,
                     *warnings,
                     *include,
                     f"-I{objects_directory}",
@@ -129,9 +134,9 @@ def main() -> None:
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         objects = [str(path) for path in pool.map(compile_one, files)]
 
-    link = ["ld", *LINK_FLAGS, "-T", str(HAL / "platform/pvh/kernel.ld")]
+    link = ["gcc", *flags, *WHOLE_LINK_FLAGS, f"-Wl,{','.join(LINK_FLAGS)}", "-T", str(HAL / "platform/pvh/kernel.ld")]
     first = objects_directory / "first.elf"
-    run([*link, *objects, "-o", str(first)])
+    run([*link, "-g0", *objects, "-o", str(first)])
     table = objects_directory / "symbols.bin"
     listing = subprocess.run(["nm", "-n", str(first)], check=True, capture_output=True, text=True).stdout
     table.write_bytes(symbol_table(listing))

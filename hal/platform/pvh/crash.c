@@ -122,10 +122,3 @@ HAL_NORETURN void hal_panic(const char *format, ...) {
     kernel_crash_report(print, NULL);
     finish(why);
 }
-
-/* Called by code that the compiler adds where a function's canary was overwritten. */
-HAL_NORETURN void __stack_chk_fail(void);
-HAL_NORETURN void __stack_chk_fail(void) {
-    hal_panic("A stack canary of the kernel was overwritten.");
-}
-uintptr_t __stack_chk_guard = 0x5bd1e995c3a7f00d; /* replaced by randomness before the first thread runs */

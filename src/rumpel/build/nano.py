@@ -15,6 +15,7 @@ from rumpel.build.kernel_nano import (
     CompileKernelFile,
     LinkKernel,
     LinkVdso,
+    is_whole,
 )
 from rumpel.build.step import AnyPath, ProjectPath, TreePath, Workspace
 from rumpel.build.toolchain import Toolchain
@@ -42,8 +43,9 @@ class NanoKernel:
     def declare(self) -> tuple[Node, Node]:
         """The nodes of the kernel, and of the kernel with debugging information."""
         kernel = self.plan.kernel
-        objects = [self._compile(path, self._own) for path in kernel.platform if path != SYMBOL_TABLE]
-        objects += [self._compile(f"{kernel.directory}/{name}", self._own, name) for name in kernel.files]
+        own = [path for path in kernel.platform if path != SYMBOL_TABLE]
+        own += [f"{kernel.directory}/{name}" for name in kernel.files]
+        objects = [self._compile(path, self._own) for path in own if is_whole(path)]
         for driver in self.plan.drivers:
             objects += [
                 self._compile(f"{driver.directory}/{name}", self._own, flags=SPEED_FLAGS) for name in driver.sources
@@ -57,9 +59,11 @@ class NanoKernel:
         for files in kernel.group_files:
             source = self._source(files.source)
             objects += [self._foreign(source, name) for name in files.files]
+        apart = [self._compile(path, self._own) for path in own if not is_whole(path)]
         targets = [f"{self.folder}/debug/kernel", f"{self.folder}/kernel"]
         link = LinkKernel(part=self._part, tools=self.tools)
-        debug, stripped = self.step(link, [self.file(LINKER_SCRIPT), self.file(SYMBOL_TABLE), *objects], targets)
+        sources = [self.file(LINKER_SCRIPT), self.file(SYMBOL_TABLE), *objects, *apart]
+        debug, stripped = self.step(link, sources, targets)
         return stripped, debug
 
     @property
@@ -83,19 +87,20 @@ class NanoKernel:
         ]
         return (*self._own, *own, *trees)
 
-    def _compile(self, path: str, include: tuple[AnyPath, ...], name: str = "", flags: tuple[str, ...] = ()) -> Node:
+    def _compile(self, path: str, include: tuple[AnyPath, ...], flags: tuple[str, ...] = ()) -> Node:
         if not self.workspace.locate(path).is_file():
             raise BuildError(
                 f"The {self._part.replace('/', ' ')!r} is made of '{path}', but there is no such file.",
                 hint="Create it, or correct the list of files in its description file.",
             )
-        embeds = name == EMBEDS_VDSO
+        embeds = path == f"{self.plan.kernel.directory}/{EMBEDS_VDSO}"
         step = CompileKernelFile(
             part=self._part,
             tools=self.tools,
             source=ProjectPath(project_path=path),
             include=include,
             flags=flags,
+            whole=is_whole(path),
             vdso="vdso.so" if embeds else "",
         )
         target = f"{self.parts}/{path}.o"
@@ -110,6 +115,7 @@ class NanoKernel:
             include=self._group,
             own=False,
             flags=SPEED_FLAGS,
+            whole=True,
         )
         target = f"{self.parts}/{source.name}/{name}.o"
         return self.once(target, step, self._headers(), [target], CPPPATH=self._folders(self._own))[0]
