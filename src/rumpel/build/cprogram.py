@@ -23,6 +23,9 @@ from rumpel.build.step import (
 from rumpel.errors import BuildError
 from rumpel.resolve.plan import Source
 
+# Under a translating emulator a branch begins a block of its own, which costs more than what it saves.
+EMULATED_FLAGS = ("-mbranch-cost=5",)
+
 
 class Compile(Step, frozen=True):
     """One C source to one object. `own`: written for this project, so warnings are errors."""
@@ -44,7 +47,7 @@ class Compile(Step, frozen=True):
     def run(self, workspace: Workspace, sources: Sequence[Path], targets: Sequence[Path]) -> None:
         """Bytes do not depend on where the project or the trees lie: both prefixes are mapped away."""
         own_include = toolchain.files().include
-        command = [toolchain.CC, "-c", *toolchain.COMPILE_FLAGS, "-nostdinc"]
+        command = [toolchain.CC, "-c", *toolchain.COMPILE_FLAGS, *EMULATED_FLAGS, "-nostdinc"]
         command += toolchain.OWN_WARNINGS if self.own else toolchain.FOREIGN_WARNINGS
         command += toolchain.OWN_DEBUGGING if self.own else toolchain.FOREIGN_DEBUGGING
         for path in self.include:
