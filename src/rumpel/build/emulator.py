@@ -134,7 +134,7 @@ def _remove_old(folder: Path, used: Path) -> None:
 
 
 def _build(plan: EmulatorPlan, workspace: Workspace, work: Path, trainer: Callable[[Path], Path]) -> Path:
-    tree = workspace.unpack(plan.source("qemu"))
+    tree = changed_source(plan, workspace.unpack(plan.source("qemu")), work / "source")
     _check_known(plan, tree)
     network = _build_network(workspace.unpack(plan.source("libslirp")), workspace, work)
     devices = work / f"{_DEVICES_FILE}.mak"
@@ -172,6 +172,38 @@ def _build(plan: EmulatorPlan, workspace: Workspace, work: Path, trainer: Callab
         raise BuildError(f"The emulator '{plan.name}' does not compile.", output=failure.output) from failure
     workspace.run([STRIP, "--strip-all", str(output / PROGRAM)], cwd=output)
     return output / PROGRAM
+
+
+def changed_source(plan: EmulatorPlan, tree: Path, place: Path) -> Path:
+    """QEMU's source with the plan's changes, in `place`; `tree`, which is shared, stays as it is. Raises BuildError for
+    a change that does not fit."""
+    if not plan.changes:
+        return tree
+    shutil.copytree(tree, place, symlinks=True, copy_function=_link)
+    for change in plan.changes:
+        path = place / change.file
+        text = path.read_text("utf-8") if path.is_file() else ""
+        behind = text.find(change.after)
+        at = text.find(change.old, behind + len(change.after)) if behind >= 0 else -1
+        if at < 0:
+            missing = repr(change.old if behind >= 0 else change.after)
+            what = f"has no text {missing}" if text else "is no file"
+            raise BuildError(
+                f"QEMU's '{change.file}' {what}. The emulator '{plan.name}' changes it, because {change.because}.",
+                hint=f"QEMU {plan.source('qemu').version} is another one than the change was written for. Correct "
+                f"'changes' in 'hal/emulators/{plan.name}/emulator.yaml', or take this one out.",
+            )
+        path.unlink()  # the file that it was is the tree's
+        path.write_text(text[:at] + change.new + text[at + len(change.old) :], "utf-8")
+    return place
+
+
+def _link(source: str, target: str) -> None:
+    """The same file by another name; a copy where the file system is another one."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _build_network(tree: Path, workspace: Workspace, work: Path) -> Path:

@@ -29,6 +29,7 @@ from rumpel.model.parts import (
     PrepareSpec,
     ReadySpec,
     Realisation,
+    SourceChange,
     SourceSpec,
     VolumeSpec,
     Word,
@@ -118,7 +119,12 @@ def emulator(root: Mapping, origin: Origin) -> Emulator:
         target=cast(Any, _text(root, "target")),
         sources=_sources(root, origin),
         kconfig=_texts(root, "kconfig"),
+        changes=tuple(_change(cast(Mapping, item)) for item in _items(root, "changes")),
     )
+
+
+def _change(root: Mapping) -> SourceChange:
+    return SourceChange(*(_text(root, key) for key in ("file", "because", "after", "old", "new")))
 
 
 def kernel(root: Mapping, origin: Origin) -> Kernel:

@@ -230,6 +230,17 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceChange:
+    """One of an emulator's `changes`: in `file`, the first `old` behind `after` becomes `new`."""
+
+    file: str
+    because: str
+    after: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
 class Emulator:
     """`hal/emulators/NAME/emulator.yaml`."""
 
@@ -239,6 +250,7 @@ class Emulator:
     target: Literal["x86_64-softmmu"]
     sources: tuple[SourceSpec, ...]
     kconfig: tuple[str, ...] = ()
+    changes: tuple[SourceChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

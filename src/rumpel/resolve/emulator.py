@@ -15,13 +15,25 @@ from rumpel.resolve.pins import pinned_sources
 from rumpel.resolve.plan import Frozen, Source
 
 
+class Change(Frozen, frozen=True):
+    """A place of QEMU's source: in `file`, the first `old` behind `after` (empty: of all) becomes `new`."""
+
+    file: str
+    because: str
+    after: str
+    old: str
+    new: str
+
+
 class EmulatorPlan(Frozen, frozen=True):
-    """An emulator: QEMU's `target`, its Kconfig `symbols` without `CONFIG_`, sorted, and its `sources`, by name."""
+    """An emulator: QEMU's `target`, its Kconfig `symbols` without `CONFIG_`, sorted, its `sources`, by name, and what
+    is changed in QEMU's before it is built, in order."""
 
     name: str
     target: str
     symbols: tuple[str, ...]
     sources: tuple[Source, ...]
+    changes: tuple[Change, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -47,4 +59,5 @@ def plan_emulator(project: Project, name: str, lock: Lock) -> EmulatorPlan:
         target=emulator.target,
         symbols=tuple(sorted(symbols)),
         sources=pinned_sources([(f"emulator '{name}'", emulator.sources)], lock),
+        changes=tuple(Change(each.file, each.because, each.after, each.old, each.new) for each in emulator.changes),
     )

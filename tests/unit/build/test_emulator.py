@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from rumpel.build import emulator
-from rumpel.build.emulator import PROGRAM, build_emulator, linked_versions, plan_digest
+from rumpel.build.emulator import PROGRAM, build_emulator, changed_source, linked_versions, plan_digest
 from rumpel.build.emulators import built_emulator, folder_of, forget_built, program_of
 from rumpel.build.lock import hold
 from rumpel.build.step import Workspace
 from rumpel.errors import BuildError, HostError
-from rumpel.resolve.emulator import EmulatorPlan
+from rumpel.resolve.emulator import Change, EmulatorPlan
+from rumpel.resolve.plan import Source
 
 RUNS = """#!/bin/sh
 case "$*" in
@@ -141,3 +142,57 @@ def test_what_is_linked_in_is_told_with_its_version() -> None:
     assert library.startswith("libc6-dev 2.")
     with pytest.raises(HostError, match="that QEMU is built with: no-such-package"):
         linked_versions(["libc6-dev", "no-such-package"])
+
+
+def changed_plan(*changes: Change) -> EmulatorPlan:
+    return EmulatorPlan(
+        name="qemu",
+        target="x86_64-softmmu",
+        symbols=(),
+        sources=(Source(name="qemu", kind="deb-src", package="qemu", version="1:7.2+x", files=()),),
+        changes=changes,
+    )
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    folder = tmp_path / "tree"
+    (folder / "qom").mkdir(parents=True)
+    (folder / "qom/object.c").write_text("one();\nfar:\none();\none();\n")
+    (folder / "VERSION").write_text("7.2\n")
+    return folder
+
+
+def test_a_change_is_made_behind_its_place_in_a_tree_of_its_own(tree: Path, tmp_path: Path) -> None:
+    change = Change(file="qom/object.c", because="it is faster", after="far:", old="one();", new="two();")
+    place = changed_source(changed_plan(change), tree, tmp_path / "place")
+    assert (place / "qom/object.c").read_text() == "one();\nfar:\ntwo();\none();\n"
+    assert (tree / "qom/object.c").read_text() == "one();\nfar:\none();\none();\n"
+    assert (place / "VERSION").read_text() == "7.2\n"
+
+
+def test_a_source_without_changes_is_used_where_it_lies(tree: Path, tmp_path: Path) -> None:
+    assert changed_source(changed_plan(), tree, tmp_path / "place") == tree
+
+
+@pytest.mark.parametrize(
+    ("file", "after", "old", "said"),
+    [
+        ("qom/object.c", "", "three();", "has no text 'three();'"),
+        ("qom/object.c", "near:", "one();", "has no text 'near:'"),
+        ("qom/objects.c", "", "one();", "is no file"),
+    ],
+)
+def test_a_change_that_does_not_fit_is_named_with_its_reason(
+    tree: Path, tmp_path: Path, file: str, after: str, old: str, said: str
+) -> None:
+    change = Change(file=file, because="it is faster", after=after, old=old, new="x")
+    with pytest.raises(BuildError) as caught:
+        changed_source(changed_plan(change), tree, tmp_path / "place")
+    assert str(caught.value).splitlines()[0] == (
+        f"QEMU's '{file}' {said}. The emulator 'qemu' changes it, because it is faster."
+    )
+    assert caught.value.hint == (
+        "QEMU 1:7.2+x is another one than the change was written for. Correct 'changes' in "
+        "'hal/emulators/qemu/emulator.yaml', or take this one out."
+    )
