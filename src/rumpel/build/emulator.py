@@ -175,11 +175,20 @@ def _build(plan: EmulatorPlan, workspace: Workspace, work: Path, trainer: Callab
 
 
 def changed_source(plan: EmulatorPlan, tree: Path, place: Path) -> Path:
-    """QEMU's source with the plan's changes, in `place`; `tree`, which is shared, stays as it is. Raises BuildError for
-    a change that does not fit."""
-    if not plan.changes:
+    """QEMU's source with the plan's files and changes, in `place`; `tree`, which is shared, stays as it is. Raises
+    BuildError for a file that is there, and for a change that does not fit."""
+    if not plan.changes and not plan.files:
         return tree
     shutil.copytree(tree, place, symlinks=True, copy_function=_link)
+    for name, text in plan.files:
+        path = place / name
+        if path.exists():
+            raise BuildError(
+                f"QEMU has a file '{name}' of its own, where the emulator '{plan.name}' lays one.",
+                hint=f"Give it another name under 'files' in 'hal/emulators/{plan.name}/emulator.yaml'.",
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
     for change in plan.changes:
         path = place / change.file
         text = path.read_text("utf-8") if path.is_file() else ""

@@ -119,6 +119,7 @@ def emulator(root: Mapping, origin: Origin) -> Emulator:
         target=cast(Any, _text(root, "target")),
         sources=_sources(root, origin),
         kconfig=_texts(root, "kconfig"),
+        files=_pairs(root, "files"),
         changes=tuple(_change(cast(Mapping, item)) for item in _items(root, "changes")),
     )
 

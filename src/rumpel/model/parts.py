@@ -250,6 +250,7 @@ class Emulator:
     target: Literal["x86_64-softmmu"]
     sources: tuple[SourceSpec, ...]
     kconfig: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()  # path in QEMU's source, file beside the description
     changes: tuple[SourceChange, ...] = ()
 
 

@@ -294,6 +294,11 @@ class Project:
             for entry in kernels.entries.values() if isinstance(kernels, Tree) else ():
                 if isinstance(entry.value, Tree):
                     yield from (("file", node) for node in _scalars(entry.value, "firmware_sources"))
+        if kind == "emulator":
+            laid = tree.get("files")
+            for entry in laid.entries.values() if isinstance(laid, Tree) else ():
+                if isinstance(entry.value, Scalar):
+                    yield "file", entry.value
         if kind == "driver":
             kernels = tree.get("kernels")
             for name, entry in kernels.entries.items() if isinstance(kernels, Tree) else ():

@@ -27,12 +27,13 @@ class Change(Frozen, frozen=True):
 
 class EmulatorPlan(Frozen, frozen=True):
     """An emulator: QEMU's `target`, its Kconfig `symbols` without `CONFIG_`, sorted, its `sources`, by name, and what
-    is changed in QEMU's before it is built, in order."""
+    is done to QEMU's before it is built: `files`, path and text, are laid into it, and it is changed, in order."""
 
     name: str
     target: str
     symbols: tuple[str, ...]
     sources: tuple[Source, ...]
+    files: tuple[tuple[str, str], ...] = ()
     changes: tuple[Change, ...] = ()
 
     @property
@@ -59,5 +60,9 @@ def plan_emulator(project: Project, name: str, lock: Lock) -> EmulatorPlan:
         target=emulator.target,
         symbols=tuple(sorted(symbols)),
         sources=pinned_sources([(f"emulator '{name}'", emulator.sources)], lock),
+        files=tuple(
+            (path, project.locate(f"{emulator.origin.directory}/{name}").read_text("utf-8"))
+            for path, name in emulator.files
+        ),
         changes=tuple(Change(each.file, each.because, each.after, each.old, each.new) for each in emulator.changes),
     )

@@ -144,12 +144,13 @@ def test_what_is_linked_in_is_told_with_its_version() -> None:
         linked_versions(["libc6-dev", "no-such-package"])
 
 
-def changed_plan(*changes: Change) -> EmulatorPlan:
+def changed_plan(*changes: Change, files: tuple[tuple[str, str], ...] = ()) -> EmulatorPlan:
     return EmulatorPlan(
         name="qemu",
         target="x86_64-softmmu",
         symbols=(),
         sources=(Source(name="qemu", kind="deb-src", package="qemu", version="1:7.2+x", files=()),),
+        files=files,
         changes=changes,
     )
 
@@ -169,6 +170,20 @@ def test_a_change_is_made_behind_its_place_in_a_tree_of_its_own(tree: Path, tmp_
     assert (place / "qom/object.c").read_text() == "one();\nfar:\ntwo();\none();\n"
     assert (tree / "qom/object.c").read_text() == "one();\nfar:\none();\none();\n"
     assert (place / "VERSION").read_text() == "7.2\n"
+
+
+def test_a_file_of_our_own_is_laid_into_a_tree_of_its_own(tree: Path, tmp_path: Path) -> None:
+    place = changed_source(changed_plan(files=(("tcg/mine.h", "int x;\n"),)), tree, tmp_path / "place")
+    assert (place / "tcg/mine.h").read_text() == "int x;\n"
+    assert not (tree / "tcg").exists()
+
+
+def test_a_file_of_our_own_takes_the_place_of_none(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError) as caught:
+        changed_source(changed_plan(files=(("VERSION", "8\n"),)), tree, tmp_path / "place")
+    assert str(caught.value).splitlines()[0] == "QEMU has a file 'VERSION' of its own, where the emulator 'qemu' lays one."
+    assert caught.value.hint == "Give it another name under 'files' in 'hal/emulators/qemu/emulator.yaml'."
+    assert (tree / "VERSION").read_text() == "7.2\n"
 
 
 def test_a_source_without_changes_is_used_where_it_lies(tree: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rumpel.errors import ResolveError
+from rumpel.errors import ModelError, ResolveError
 from rumpel.model.lock import Lock, load_lock
 from rumpel.model.project import Project
 from rumpel.resolve.emulator import plan_emulator
@@ -51,3 +51,24 @@ def test_a_source_that_is_not_pinned_is_named() -> None:
         plan_emulator(Project([ROOT]), "qemu", Lock())
     assert "the source 'qemu' of emulator 'qemu' is not in the lock file." in str(caught.value)
     assert caught.value.hint == "Run `rumpel lock --update libslirp` and `rumpel lock --update qemu`."
+
+
+def test_what_is_laid_into_the_source_and_changed_is_part_of_the_digest(tmp_path: Path) -> None:
+    folder = tmp_path / "hal/emulators/qemu"
+    folder.mkdir(parents=True)
+    for name in ("emulator.yaml", "liveness.h"):
+        (folder / name).write_text((ROOT / "hal/emulators/qemu" / name).read_text())
+    lock = load_lock(ROOT / "rumpel.lock")
+    own = plan_emulator(Project([ROOT]), "qemu", lock)
+    assert plan_emulator(Project([tmp_path, ROOT]), "qemu", lock).digest == own.digest
+    (folder / "liveness.h").write_text("/* another one */\n")
+    assert plan_emulator(Project([tmp_path, ROOT]), "qemu", lock).digest != own.digest
+
+
+def test_a_file_that_is_to_be_laid_into_the_source_must_be_there(tmp_path: Path) -> None:
+    folder = tmp_path / "hal/emulators/qemu"
+    folder.mkdir(parents=True)
+    (folder / "emulator.yaml").write_text((ROOT / "hal/emulators/qemu/emulator.yaml").read_text())
+    with pytest.raises(ModelError) as caught:
+        plan_emulator(Project([tmp_path, ROOT]), "qemu", load_lock(ROOT / "rumpel.lock"))
+    assert f"there is no file 'liveness.h' in '{folder}'." in str(caught.value)
