@@ -181,7 +181,8 @@ def test_a_file_of_our_own_is_laid_into_a_tree_of_its_own(tree: Path, tmp_path: 
 def test_a_file_of_our_own_takes_the_place_of_none(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildError) as caught:
         changed_source(changed_plan(files=(("VERSION", "8\n"),)), tree, tmp_path / "place")
-    assert str(caught.value).splitlines()[0] == "QEMU has a file 'VERSION' of its own, where the emulator 'qemu' lays one."
+    said = str(caught.value).splitlines()[0]
+    assert said == "QEMU has a file 'VERSION' of its own, where the emulator 'qemu' lays one."
     assert caught.value.hint == "Give it another name under 'files' in 'hal/emulators/qemu/emulator.yaml'."
     assert (tree / "VERSION").read_text() == "7.2\n"
 
