@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from rumpel.machine.emulator import find_qemu
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -83,6 +86,35 @@ def test_never_boots(vm, number):
 """
 
 
+# It is ready at a word that its program never says.
+SILENT = """
+schema: 1
+name: silent
+summary: Ends before it is ready
+kernel: nano
+machine: microvm
+components: [hello]
+arguments: [--status, "3"]
+ready: {console: "^never$$"}
+"""
+
+TEST_OF_SILENT = """
+import pytest
+
+@pytest.mark.composition("silent")
+def test_silent(vm):
+    raise AssertionError("it ran")
+"""
+
+
+TEST_WITHOUT_FIXTURES = """
+import rumpel
+
+def test_by_itself():
+    rumpel.boot("silent", accel="tcg")
+"""
+
+
 @dataclass(frozen=True)
 class Run:
     """A run of pytest: its words, what it left."""
@@ -98,17 +130,25 @@ class Run:
         return found
 
 
-def run_pytest(project: Path, *options: str) -> Run:
+def project_with(folder: Path, composition: str, text: str) -> Path:
+    """A project below `folder` that has one composition."""
+    project = folder / "project"
+    (project / "compositions").mkdir(parents=True)
+    (project / "compositions" / f"{composition}.yaml").write_text(text)
+    return project
+
+
+def run_pytest(project: Path, *options: str, tests: str = TESTS, **settings: str) -> Run:
     (project / "seen").mkdir(parents=True)
     temporary = project / "tmp"
     temporary.mkdir()
     (project / "conftest.py").write_text(CONFTEST)
-    (project / "test_it.py").write_text(TESTS)
+    (project / "test_it.py").write_text(tests)
     report = project / "junit.xml"
     command = [sys.executable, "-m", "pytest", "-p", "rumpel.harness.plugin", "-p", "no:cacheprovider", "-rs", "-v"]
     command += ["--rumpel-accel=tcg", f"--junitxml={report}", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "SEEN": str(project / "seen")}
-    environment |= {"TMPDIR": str(temporary)}
+    environment |= {"TMPDIR": str(temporary), **settings}
     done = subprocess.run(
         command, cwd=project, env=environment, text=True, check=False, timeout=280, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -183,6 +223,47 @@ def test_a_machine_that_does_not_boot_is_reported_once_and_its_other_tests_are_s
     assert (
         "'sqlite-web (memory 8 MiB)' did not boot in an earlier test: 8M is too little for 'sqlite-web'" in run.output
     )
+
+
+def test_a_boot_that_failed_tells_each_thing_once(tmp_path: Path) -> None:
+    project = project_with(tmp_path, "silent", SILENT)
+    qemu = tmp_path / "qemu"
+    qemu.write_text(f"#!/bin/sh\necho 'a word of QEMU' >&2\nexec {shlex.quote(str(find_qemu('system')))} \"$@\"\n")
+    qemu.chmod(0o755)
+    run = run_pytest(project, tests=TEST_OF_SILENT, RUMPEL_QEMU=str(qemu))
+    assert run.outcomes == {"test_silent": "error"}, run.output
+
+    heading, section = "_ ERROR at setup of test_silent _", "- Machine 'silent-not-booted' -"
+    shown = run.output[run.output.index(heading) : run.output.index("- generated xml file")].splitlines()[1:]
+    folder = project / "rumpel-logs" / "test_it.py-test_silent" / "silent-not-booted"
+    program, command = (folder / "command.sh").read_text().splitlines()
+    assert program == "#!/bin/sh"
+    said = [section if section in line else line for line in shown if line and not line.startswith("All traceback")]
+    assert said == [
+        "E   rumpel.errors.MachineError: The program ended with status 3 before the machine was ready.",
+        section,
+        "The console during this test:",
+        "    Hello from Rumpel.",
+        "    argument 1: --status",
+        "    argument 2: 3",
+        "    environment HOME=/tmp",
+        "    environment PATH=/usr/local/bin:/usr/bin:/bin",
+        "QEMU said:",
+        "    a word of QEMU",
+        "QEMU's exit status: 1",
+        "The program's exit status: 3",
+        f"Files: {folder}",
+        "To start it by hand:",
+        "    " + command.removeprefix("exec "),
+    ]
+
+
+def test_an_error_of_a_machine_that_the_plugin_did_not_start_tells_all_by_itself(tmp_path: Path) -> None:
+    project = project_with(tmp_path, "silent", SILENT)
+    run = run_pytest(project, tests=TEST_WITHOUT_FIXTURES)
+    assert run.outcomes == {"test_by_itself": "failure"}, run.output
+    for once in ("    Hello from Rumpel.\n", "To start it by hand:\n", " -kernel "):
+        assert run.output.count(once) == 1, run.output
 
 
 def test_tests_of_one_scope_share_a_machines_state(run: Run) -> None:

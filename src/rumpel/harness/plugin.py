@@ -30,10 +30,9 @@ from rumpel.errors import RumpelError, UsageError
 from rumpel.harness.pool import BootFailedBefore, Lease, Pool
 from rumpel.harness.results import Result, folder_for, keep_recording, write_result
 from rumpel.harness.scratch import scratch
+from rumpel.harness.shown import evidence_left_out, leave_out_own_frames
 from rumpel.harness.start import Start, make_start
 from rumpel.harness.vm import Vm
-
-OWN_PACKAGE = Path(__file__).parents[1]
 
 Boot = Callable[..., Vm]
 
@@ -244,10 +243,14 @@ class Machines:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        if call.excinfo is not None and isinstance(call.excinfo.value, RumpelError):
-            _leave_out_own_frames(call.excinfo)
-        report = yield
         leases = [lease for lent in self._lent for lease in lent.leases]
+        commands = {each.command for each in self._not_booted} | {each.vm.instance.command for each in leases}
+        if call.excinfo is None:
+            report = yield
+        else:
+            leave_out_own_frames(call.excinfo)
+            with evidence_left_out(call.excinfo.value, commands):
+                report = yield
         named = list(zip(leases, _distinct([lease.vm.name for lease in leases]), strict=True))
         home = folder_for(item.nodeid, self._home)
         if self._record and (report.failed or (self._record == "all" and report.when == "call")):
@@ -265,10 +268,12 @@ class Machines:
             report.sections.append(
                 ("Seed", f"The machines' seed was {seed}. To run it again with the same:\n    {again}")
             )
+        said = str(report.longrepr)
         for result in results:
             name = result.name
             if report.failed:
-                report.sections.append((f"Machine '{name}'", result.text))
+                end = f"{result.end}\n" if result.end and result.end not in said else ""
+                report.sections.append((f"Machine '{name}'", end + result.text))
             for file in sorted(result.folder.iterdir()):
                 pair = (f"rumpel.{name}.{file.name}", str(file))
                 if file.is_file() and pair not in item.user_properties:
@@ -387,15 +392,3 @@ def boot_session(request: pytest.FixtureRequest, rumpel_lent_session: Lent) -> B
 
 
 __all__ = ["Boot", "BootFailedBefore", "RumpelError", "boot", "boot_class", "boot_module", "boot_session", "vm"]
-
-
-def _leave_out_own_frames(failure: pytest.ExceptionInfo[BaseException]) -> None:
-    """An error that says what is wrong with the machine ends at the test's line; a bug of ours keeps its frames."""
-    for entry in failure.traceback:
-        if Path(entry.path).is_relative_to(OWN_PACKAGE):
-            # What pytest asks of a module whose frames it may hide.
-            entry.frame.f_globals["__tracebackhide__"] = _says_what_is_wrong
-
-
-def _says_what_is_wrong(failure: pytest.ExceptionInfo[BaseException]) -> bool:
-    return isinstance(failure.value, RumpelError)

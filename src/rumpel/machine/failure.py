@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from rumpel.errors import Evidence
@@ -51,10 +52,15 @@ def end_message(running: Running) -> str:
 
 def console_end(console: Console) -> str:
     """The console's last lines; where the kernel panicked or nano reported a crash, the whole report."""
-    lines = console.tail(_REPORT_LINES).splitlines()
-    first = max(0, len(lines) - _LINES)
-    begin = next((number for number, line in enumerate(lines) if _REPORT.search(line)), first)
-    return "\n".join(lines[min(begin, first) :])
+    return "\n".join(last_lines(console.tail(_REPORT_LINES).splitlines(), _LINES))
+
+
+def last_lines(lines: Sequence[str], count: int) -> Sequence[str]:
+    """The last `count` of a console's lines; more where a report of a crash among them begins earlier."""
+    recent = lines[-max(_REPORT_LINES, count) :]
+    first = max(0, len(recent) - count)
+    begin = next((number for number, line in enumerate(recent) if _REPORT.search(line)), first)
+    return recent[min(begin, first) :]
 
 
 def evidence_of(running: Running, command: str, directory: Path, debug: Path) -> Evidence:

@@ -41,6 +41,7 @@ from rumpel.machine.recording import begin_recording, finish_recording
 from rumpel.machine.registry import Claim, Record, Stopped, instance_directory, owner_socket
 from rumpel.machine.running import Running
 from rumpel.machine.snapshots import make_scratch
+from rumpel.machine.symbols import with_names
 from rumpel.machine.volumes import ensure_volume, take_volumes
 from rumpel.resolve.plan import Plan
 
@@ -383,6 +384,10 @@ class Instance:
         """The error that says `message`, with the evidence of now."""
         evidence = failure.evidence_of(self._running, self._by_hand, self.directory, self._debug)
         return MachineError(message, hint=failure.hint_for(evidence), evidence=evidence)
+
+    def with_names(self, report: str) -> str:
+        """The guest's report of a crash, with the names of its program's functions."""
+        return with_names(report, self._debug)
 
     def _update(self, **changes: Any) -> None:
         """Keep what has changed in the record. Once the end is written down it stands: the folder may be another
