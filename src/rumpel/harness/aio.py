@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack
 
 from rumpel.errors import MachineError
 from rumpel.harness import api
@@ -31,6 +31,7 @@ from rumpel.resolve.plan import Plan
 if TYPE_CHECKING:
     import httpx
 
+    from rumpel.harness.dialog import Dialog
     from rumpel.harness.warm import WarmPool
 
 P = ParamSpec("P")
@@ -88,6 +89,14 @@ class AsyncVm:
         """As `Vm.url`."""
         return self.sync.url
 
+    def url_of(self, port: str) -> str:
+        """As `Vm.url_of`."""
+        return self.sync.url_of(port)
+
+    def host_port(self, port: str) -> int:
+        """As `Vm.host_port`."""
+        return self.sync.host_port(port)
+
     @property
     def exit_status(self) -> int | None:
         """As `Vm.exit_status`."""
@@ -101,7 +110,7 @@ class AsyncVm:
     @property
     def faults(self) -> AsyncFaults:
         """What can be broken on purpose; the methods of `Faults`, to be awaited."""
-        return AsyncFaults(self.sync.faults)
+        return AsyncFaults(self.sync)
 
     def http(self, port: str = "", *, timeout: float = 30.0, **options: Any) -> httpx.AsyncClient:
         """As `Vm.http`, an asynchronous client."""
@@ -118,9 +127,13 @@ class AsyncVm:
         return client
 
     async def tcp(self, port: str = "", *, timeout: float = 30.0) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to a port by its name; `timeout`, in seconds, is for making it."""
+        """As `Vm.tcp`, two streams; `timeout`, in seconds, is for making the connection."""
         number = self.sync.host_port(port or self.sync.main_port)
-        return await asyncio.wait_for(asyncio.open_connection("127.0.0.1", number), self.sync.scaled(timeout))
+        try:
+            return await asyncio.wait_for(asyncio.open_connection("127.0.0.1", number), self.sync.scaled(timeout))
+        except OSError:
+            await asyncio.to_thread(self.sync.raise_if_ending)
+            raise
 
     async def qmp(self, command: str, /, **arguments: object) -> Any:
         """As `Vm.qmp`."""
@@ -138,7 +151,7 @@ class AsyncVm:
         deadline = time.monotonic() + limit
         while True:
             last = time.monotonic() >= deadline
-            self.sync.watch()
+            await asyncio.to_thread(self.sync.watch)
             try:
                 result = await check()
                 if result:
@@ -228,13 +241,63 @@ class AsyncConsole:
         """As `VmConsole.position`."""
         return self._console.position
 
+    def tail(self, lines: int = 30) -> str:
+        """As `VmConsole.tail`."""
+        return self._console.tail(lines)
+
     async def wait_for(self, pattern: str, *, fail: str = "", timeout: float = 60.0, since: int | None = None) -> Found:
         """As `VmConsole.wait_for`."""
         return await asyncio.to_thread(self._console.wait_for, pattern, fail=fail, timeout=timeout, since=since)
 
-    def type(self, text: str) -> None:
-        """As `VmConsole.type`; it never waits."""
-        self._console.type(text)
+    async def type(self, text: str) -> None:
+        """As `VmConsole.type`."""
+        await asyncio.to_thread(self._console.type, text)
+
+    def interact(self, *, timeout: float = 30.0, **options: Any) -> AsyncDialog:
+        """As `VmConsole.interact`, a dialog to be awaited."""
+        return AsyncDialog(self._console.interact(timeout=timeout, **options))
+
+
+class AsyncDialog:
+    """As `Dialog`; `sync` is the same dialog for code that waits by blocking, with all that pexpect has."""
+
+    def __init__(self, dialog: Dialog) -> None:
+        self.sync = dialog
+
+    @property
+    def match(self) -> Any:
+        """What `expect` found last: a match, pexpect's, or the text of `expect_exact`."""
+        return self.sync.match
+
+    @property
+    def before(self) -> str:
+        """What came before that."""
+        return str(self.sync.before)
+
+    async def expect(self, pattern: Any, timeout: float = -1) -> int:
+        """Wait until a regular expression of `pattern`, one or a list, matches; which of the list it was. `timeout` in
+        seconds, else the dialog's. Raises pexpect's TIMEOUT and EOF, and MachineError where the machine crashed."""
+        return int(await asyncio.to_thread(self.sync.expect, pattern, timeout))
+
+    async def expect_exact(self, text: Any, timeout: float = -1) -> int:
+        """As `expect`, for text that is no regular expression."""
+        return int(await asyncio.to_thread(self.sync.expect_exact, text, timeout))
+
+    async def send(self, text: str) -> int:
+        """As `Dialog.send`."""
+        return await asyncio.to_thread(self.sync.send, text)
+
+    async def sendline(self, text: str = "") -> int:
+        """As `Dialog.sendline`."""
+        return await asyncio.to_thread(self.sync.sendline, text)
+
+    async def write(self, text: str) -> None:
+        """As `Dialog.write`."""
+        await asyncio.to_thread(self.sync.write, text)
+
+    def isalive(self) -> bool:
+        """As `Dialog.isalive`."""
+        return self.sync.isalive()
 
 
 class AsyncEvents:
@@ -258,6 +321,11 @@ class AsyncExpected:
 
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
+
+    @property
+    def seen(self) -> tuple[Event, ...]:
+        """As `Expected.seen`."""
+        return self._expected.seen
 
     async def wait(self, timeout: float = 30.0) -> Event:
         """As `Expected.wait`."""
@@ -306,9 +374,14 @@ class AsyncWarmPool:
         await asyncio.shield(self.close())
 
 
-def _awaited(method: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+def _awaited(vm: Vm, method: Callable[Concatenate[Faults, P], T]) -> Callable[P, Awaitable[T]]:
+    """A method of the machine's faults; that they are looked for may wait, too."""
+
+    def run(*arguments: P.args, **options: P.kwargs) -> T:
+        return method(vm.faults, *arguments, **options)
+
     async def call(*arguments: P.args, **options: P.kwargs) -> T:
-        return await asyncio.to_thread(method, *arguments, **options)
+        return await asyncio.to_thread(run, *arguments, **options)
 
     return call
 
@@ -316,20 +389,20 @@ def _awaited(method: Callable[P, T]) -> Callable[P, Awaitable[T]]:
 class AsyncFaults:
     """Each method of `Faults`, to be awaited."""
 
-    def __init__(self, faults: Faults) -> None:
-        self.network_down = _awaited(faults.network_down)
-        self.network_up = _awaited(faults.network_up)
-        self.network_lossy = _awaited(faults.network_lossy)
-        self.network_whole = _awaited(faults.network_whole)
-        self.disk_errors = _awaited(faults.disk_errors)
-        self.disk_full = _awaited(faults.disk_full)
-        self.disk_slow = _awaited(faults.disk_slow)
-        self.memory_pressure = _awaited(faults.memory_pressure)
-        self.memory_relief = _awaited(faults.memory_relief)
-        self.freeze = _awaited(faults.freeze)
-        self.clock_jump = _awaited(faults.clock_jump)
-        self.nmi = _awaited(faults.nmi)
-        self.unplug = _awaited(faults.unplug)
-        self.power_cut = _awaited(faults.power_cut)
-        self.reset = _awaited(faults.reset)
-        self.heal = _awaited(faults.heal)
+    def __init__(self, vm: Vm) -> None:
+        self.network_down = _awaited(vm, Faults.network_down)
+        self.network_up = _awaited(vm, Faults.network_up)
+        self.network_lossy = _awaited(vm, Faults.network_lossy)
+        self.network_whole = _awaited(vm, Faults.network_whole)
+        self.disk_errors = _awaited(vm, Faults.disk_errors)
+        self.disk_full = _awaited(vm, Faults.disk_full)
+        self.disk_slow = _awaited(vm, Faults.disk_slow)
+        self.memory_pressure = _awaited(vm, Faults.memory_pressure)
+        self.memory_relief = _awaited(vm, Faults.memory_relief)
+        self.freeze = _awaited(vm, Faults.freeze)
+        self.clock_jump = _awaited(vm, Faults.clock_jump)
+        self.nmi = _awaited(vm, Faults.nmi)
+        self.unplug = _awaited(vm, Faults.unplug)
+        self.power_cut = _awaited(vm, Faults.power_cut)
+        self.reset = _awaited(vm, Faults.reset)
+        self.heal = _awaited(vm, Faults.heal)
