@@ -108,6 +108,8 @@ def test_a_slow_disk_takes_its_time(vm: Vm) -> None:
     assert vm.qmp("query-block")[0]["inserted"]["node-name"] == "volume-data"
 
 
+@pytest.mark.documents("Faults.disk_errors", UsageError)
+@pytest.mark.documents("Faults.disk_slow", UsageError)
 def test_a_disk_that_makes_no_sense_is_refused(vm: Vm) -> None:
     with pytest.raises(UsageError) as caught:
         vm.faults.disk_slow()
@@ -132,6 +134,7 @@ def test_the_guests_clock_jumps(vm: Vm) -> None:
     insert(vm, create=True)
 
 
+@pytest.mark.documents("Faults.clock_jump", UsageError)
 def test_a_clock_that_cannot_jump_so_is_refused(vm: Vm) -> None:
     with pytest.raises(UsageError) as caught:
         vm.faults.clock_jump(-5)

@@ -70,6 +70,7 @@ def test_a_restored_machine_has_the_hosts_time_and_the_clock_that_it_was_started
 
 
 @pytest.mark.documents("Vm.wait_renewed", MachineError)
+@pytest.mark.documents("VmConsole.type", MachineError)
 def test_a_guest_that_takes_no_random_numbers_of_its_own_is_an_error(
     guest: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

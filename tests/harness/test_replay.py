@@ -126,6 +126,8 @@ def test_what_cannot_be_recorded_or_replayed_is_said(words: list[str], says: str
 
 @pytest.mark.documents("Vm.faults", UsageError)
 @pytest.mark.documents("Vm.pause", UsageError)
+@pytest.mark.documents("Vm.reset", UsageError)
+@pytest.mark.documents("Vm.power_on", UsageError)
 @pytest.mark.parametrize(("kernel", "machine"), [("debian", "microvm"), ("linux", "q35")])
 def test_requests_random_numbers_and_disks_are_the_same_in_a_replay(kernel: str, machine: str, tmp_path: Path) -> None:
     folder = tmp_path / "recording"
@@ -141,6 +143,10 @@ def test_requests_random_numbers_and_disks_are_the_same_in_a_replay(kernel: str,
             _ = vm.faults
         with pytest.raises(UsageError, match="it cannot be paused"):
             vm.pause()
+        with pytest.raises(UsageError, match="it cannot be reset"):
+            vm.reset()
+        with pytest.raises(UsageError, match="it cannot be started again"):
+            vm.power_on()
     drawn = str(answer["rows"][0][0]).encode()
     recorded = load_recording(folder)
     assert recorded.ending is not None and recorded.ending.whole

@@ -7,13 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pexpect  # type: ignore[import-untyped]
 import pytest
 from tests.harness.conftest import Guest
 
-from rumpel.errors import MachineError, UsageError
+from rumpel.errors import HostError, MachineError, UsageError
 from rumpel.harness.vm import Vm
 from rumpel.machine.console import Console
 from rumpel.resolve.plan import Ready
@@ -232,6 +233,10 @@ def test_a_dialog_with_a_machine_that_crashes_is_a_machine_error(guest: Guest) -
 @pytest.mark.documents("Vm.url_of", UsageError)
 @pytest.mark.documents("Vm.host_port", UsageError)
 @pytest.mark.documents("Vm.http", UsageError)
+@pytest.mark.documents("Vm.tcp", UsageError)
+@pytest.mark.documents("Faults.network_down", UsageError)
+@pytest.mark.documents("Faults.network_up", UsageError)
+@pytest.mark.documents("Faults.disk_full", UsageError)
 def test_what_a_composition_does_not_have_is_a_users_mistake(guest: Guest) -> None:
     vm = guest("deaf")
     with pytest.raises(UsageError) as caught:
@@ -247,8 +252,12 @@ def test_what_a_composition_does_not_have_is_a_users_mistake(guest: Guest) -> No
         vm.http("ssh")
     assert str(caught.value) == "The composition 'floor' has no port named 'ssh'.\nIt has no ports."
     with pytest.raises(UsageError) as caught:
-        vm.faults.network_down()
-    assert str(caught.value) == "The composition 'floor' has no network."
+        vm.tcp("ssh")
+    assert str(caught.value) == "The composition 'floor' has no port named 'ssh'.\nIt has no ports."
+    for pull in (vm.faults.network_down, vm.faults.network_up):
+        with pytest.raises(UsageError) as caught:
+            pull()
+        assert str(caught.value) == "The composition 'floor' has no network."
     with pytest.raises(UsageError) as caught:
         vm.faults.disk_full()
     assert str(caught.value) == "The composition 'floor' has no volume."
@@ -261,3 +270,41 @@ def test_qemus_refusal_is_told_in_its_words(guest: Guest) -> None:
     assert caught.value.message == (
         "QEMU refused the QMP command 'query-nothing': The command query-nothing has not been found"
     )
+
+
+@pytest.mark.documents("Vm.tcp", MachineError)
+@pytest.mark.documents("Vm.pause", MachineError)
+@pytest.mark.documents("Vm.resume", MachineError)
+def test_a_machine_that_has_ended_answers_by_its_end(guest: Guest) -> None:
+    vm = guest("deaf", net=True)
+    vm.kill()
+    error, _ = error_of(lambda vm: vm.tcp(), vm)
+    assert error.message == "The machine 'floor' does not run: it was killed."
+    for ask in (lambda vm: vm.pause(), lambda vm: vm.resume(), lambda vm: vm.qmp("query-status")):
+        error, took = error_of(ask, vm)
+        assert error.message == "QEMU was ended by signal 9 (SIGKILL)."
+        assert took < 5
+
+
+@pytest.mark.documents("Faults.memory_pressure", UsageError)
+@pytest.mark.documents("Faults.memory_relief", MachineError)
+def test_a_machine_without_a_balloon_keeps_its_memory(guest: Guest) -> None:
+    vm = guest("deaf")
+    with pytest.raises(UsageError) as caught:
+        vm.faults.memory_pressure("little")
+    assert str(caught.value) == "'little' is not a size of memory.\nWrite it as 256M or 1G."
+    with pytest.raises(MachineError, match="No balloon device has been activated"):
+        vm.faults.memory_relief()
+
+
+@pytest.mark.documents("Faults.network_lossy", HostError)
+def test_a_path_that_is_too_long_for_a_socket_is_told(
+    guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = guest("deaf", net=True)
+    with monkeypatch.context() as patch, pytest.raises(HostError) as caught:
+        patch.setattr(vm, "folder", tmp_path / ("x" * 100))
+        vm.faults.network_lossy(loss=0.5)
+    assert caught.value.message.startswith(f"The path of a socket would be too long: {tmp_path}/xxx")
+    assert caught.value.hint == "Set TMPDIR to a folder with a shorter path."
+    vm.faults.network_lossy(loss=0.5)

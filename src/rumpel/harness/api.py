@@ -30,7 +30,7 @@ def boot(composition: str, *, timeout: float | None = None, **words: Unpack[Word
 
 
 def launch(composition: str, **words: Unpack[Words]) -> Vm:
-    """As `boot`, but returns once QEMU was started; `vm.wait_ready` waits for the rest."""
+    """As `boot`, but returns once QEMU was started; `vm.wait_ready` waits for the rest. Raises what `boot` does."""
     start = make_start(composition, **words)
     return launch_image(_images.find(start.wanted), start)
 

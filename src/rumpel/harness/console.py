@@ -52,7 +52,8 @@ class VmConsole:
         raise instance.failed(message)
 
     def type(self, text: str) -> None:
-        """Type on the console; a line ends with `\\n`."""
+        """Type on the console; a line ends with `\\n`. To a machine that has ended it goes unheard. Raises MachineError
+        where a restored guest did not take its random numbers in time."""
         self._vm.wait_renewed()
         self._vm.instance.type_text(text)
 

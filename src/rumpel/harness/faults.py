@@ -41,13 +41,14 @@ class Faults:
         return tuple(self._links)
 
     def network_down(self) -> None:
-        """Pull the network cables: no packet passes, and the guest sees that the link is down."""
+        """Pull the network cables: no packet passes, and the guest sees that the link is down. Raises UsageError
+        where the composition has no network."""
         for netdev in self._netdevs():
             self._vm.qmp("set_link", name=netdev, up=False)
         self._down = True
 
     def network_up(self) -> None:
-        """Put the network cables back."""
+        """Put the network cables back. Raises UsageError where the composition has no network."""
         for netdev in self._netdevs():
             self._vm.qmp("set_link", name=netdev, up=True)
         self._down = False
@@ -55,7 +56,8 @@ class Faults:
     def network_lossy(self, *, loss: float = 0.0, delay: float = 0.0, jitter: float = 0.0, seed: int = 0) -> None:
         """Lose the share `loss` (0 to 1) of all packets in each direction, and delay the others by `delay` seconds and
         up to `jitter` seconds more, by which they overtake each other. `seed` fixes what chance does. Takes the place
-        of what was asked for before. Raises UsageError for values that make no sense."""
+        of what was asked for before. Raises UsageError for values that make no sense and where the composition has no
+        network, HostError where the machine's folder has too long a path for a socket."""
         if not (0 <= loss <= 1 and delay >= 0 and jitter >= 0):
             raise UsageError(
                 f"A network cannot have loss={loss:g}, delay={delay:g}, jitter={jitter:g}.",
@@ -74,17 +76,20 @@ class Faults:
     def disk_errors(self, volume: str = "", *, on: Operation = "any", error: int = errno.EIO) -> None:
         """Let every operation of the kind `on` on a volume (the only one, where it is not named) fail, until `heal`.
 
-        `error` is the host's error number; a guest sees an I/O error whatever it is. Flushed data stays.
+        `error` is the host's error number; a guest sees an I/O error whatever it is. Flushed data stays. Raises
+        UsageError for an unknown operation, and as `disk_full` does.
         """
         self._disk().put(self._volume(volume), Errors(on, error))
 
     def disk_full(self, volume: str = "") -> None:
         """Let every write to a volume fail as on a host whose disk is full, until `heal`. The guest sees I/O errors;
-        for a full filesystem inside the guest, give it a small volume."""
+        for a full filesystem inside the guest, give it a small volume. Raises UsageError for an unknown volume, and
+        where none is named and there is not just one."""
         self._disk().put(self._volume(volume), Errors("write", errno.ENOSPC))
 
     def disk_slow(self, volume: str = "", *, operations: int = 0, bytes: int = 0) -> None:
-        """Let a volume do at most so many operations and bytes a second (0: no limit), until `heal`."""
+        """Let a volume do at most so many operations and bytes a second (0: no limit), until `heal`. Raises UsageError
+        where neither is above 0, and as `disk_full` does."""
         if operations < 0 or bytes < 0 or not (operations or bytes):
             raise UsageError("A slow disk needs 'operations' or 'bytes', for each second, above 0.")
         self._disk().put(self._volume(volume), Slow(operations, bytes))
@@ -93,12 +98,13 @@ class Faults:
         """Take memory from the guest until it has no more than `leave` (MiB, or as "64M"), and wait for it.
 
         Needs the driver 'virtio-balloon' in the composition. Raises MachineError where the guest does not give it
-        within `timeout` seconds. `memory_relief` gives it back.
+        within `timeout` seconds, UsageError for what is no size. `memory_relief` gives it back.
         """
         self._balloon(mebibytes(leave) * _MIB, timeout)
 
     def memory_relief(self, *, timeout: float = 30.0) -> None:
-        """Give the guest all its memory back, and wait until it took it."""
+        """Give the guest all its memory back, and wait until it took it. Raises MachineError where it did not within
+        `timeout` seconds, and where there is no balloon."""
         total = sum(self._vm.qmp("query-memory-size-summary").values())
         self._balloon(total, timeout)
 
@@ -113,7 +119,8 @@ class Faults:
 
     def clock_jump(self, seconds: float) -> None:
         """Let the guest find its clocks advanced by so many seconds at once, as after a suspend or a migration: all its
-        timers that would have fired meanwhile fire now. More than 0 and at most 3600 s; only under TCG.
+        timers that would have fired meanwhile fire now. More than 0 and at most 3600 s, and only under TCG: else it
+        raises UsageError.
 
         `vm.restore` takes it back. A `reset` after it may find a Linux kernel that does not boot on such clocks.
         """

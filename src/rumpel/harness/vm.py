@@ -49,6 +49,9 @@ class Vm:
 
     Every method that waits ends at once, with a MachineError that holds the evidence, when QEMU ends, the guest
     panics or its program ends. Every timeout is in seconds, and is multiplied by the harness's scale.
+
+    `name` is the machine's; `folder` holds its logs (`console.log`, `qmp.log`, `qemu.log`) until it is closed;
+    `console`, `events` and `faults` have pages of their own below.
     """
 
     def __init__(
@@ -129,7 +132,10 @@ class Vm:
 
     def tcp(self, port: str = "", *, timeout: float = 30.0) -> socket.socket:
         """A connection to a port by its name (else as `url`); the caller closes it. `timeout` in seconds holds for each
-        operation on it. QEMU accepts before the guest does: that it could be made says nothing about the guest."""
+        operation on it. QEMU accepts before the guest does: that it could be made says nothing about the guest.
+
+        Raises UsageError for an unknown name, MachineError where the machine has ended, else what `socket` raises.
+        """
         number = self.host_port(port or self.main_port)
         try:
             return socket.create_connection(("127.0.0.1", number), self.scaled(timeout))
@@ -247,13 +253,14 @@ class Vm:
         self._renewal = go_on(self._instance, self.scaled(LONGEST_RENEWAL))
 
     def pause(self) -> None:
-        """Stop the guest's CPUs. Its clock stands still meanwhile. Raises UsageError where the machine is recorded."""
+        """Stop the guest's CPUs. Its clock stands still meanwhile. Raises UsageError where the machine is recorded,
+        MachineError where it has ended."""
         self._refuse_recorded("paused")
         self.wait_renewed()
         self.qmp("stop")
 
     def resume(self) -> None:
-        """Let the guest's CPUs go on."""
+        """Let the guest's CPUs go on. Raises MachineError where the machine has ended."""
         self.qmp("cont")
 
     def stop(self, timeout: float = 10.0) -> Stopped:
@@ -271,7 +278,7 @@ class Vm:
 
     def power_on(self) -> None:
         """Boot again, with the volumes as they are, and wait until it is ready. Raises InstanceError where the machine
-        still runs, and what `rumpel.boot` raises."""
+        still runs, UsageError where it was recorded, and what `rumpel.boot` raises."""
         self._refuse_recorded("started again")
         if not self.ended:
             raise InstanceError(f"The machine '{self.name}' still runs.", hint="Stop it first.", instance=self.name)
@@ -281,7 +288,8 @@ class Vm:
 
     def reset(self) -> None:
         """Press the reset button, and wait until the guest has begun to boot again, with the volumes as they are;
-        `wait_ready` waits for the rest. Raises MachineError where it does not."""
+        `wait_ready` waits for the rest. Raises MachineError where it does not, UsageError where the machine is
+        recorded."""
         self._refuse_recorded("reset")
         self.watch()
         self.wait_renewed()
