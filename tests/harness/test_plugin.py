@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
-import subprocess
-import sys
-import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.harness.plugin_runs import ROOT, Run, project_with, run_pytest
 
 from rumpel.machine.emulator import find_qemu
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
-
-ROOT = Path(__file__).resolve().parents[2]
-
-CONFTEST = """
-import json, os, pathlib, pytest
-
-def sql(vm, statement):
-    return vm.http().post("/api/query", json={"sql": statement})
-
-@pytest.fixture(autouse=True)
-def seen(request):
-    yield
-    machine = request.node.funcargs.get("vm")
-    if machine is not None:
-        place = pathlib.Path(os.environ["SEEN"]) / (request.node.name + ".json")
-        place.write_text(json.dumps({"pid": machine.instance.pid, "folder": str(machine.folder), "url": machine.url}))
-"""
 
 TESTS = f"""
 import pytest
@@ -115,56 +93,10 @@ def test_by_itself():
 """
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run of pytest: its words, what it left."""
-
-    output: str
-    outcomes: dict[str, str]
-    properties: dict[str, dict[str, str]]
-    project: Path
-    temporary: Path
-
-    def seen(self, test: str) -> dict[str, object]:
-        found: dict[str, object] = json.loads((self.project / "seen" / f"{test}.json").read_text())
-        return found
-
-
-def project_with(folder: Path, composition: str, text: str) -> Path:
-    """A project below `folder` that has one composition."""
-    project = folder / "project"
-    (project / "compositions").mkdir(parents=True)
-    (project / "compositions" / f"{composition}.yaml").write_text(text)
-    return project
-
-
-def run_pytest(project: Path, *options: str, tests: str = TESTS, **settings: str) -> Run:
-    (project / "seen").mkdir(parents=True)
-    temporary = project / "tmp"
-    temporary.mkdir()
-    (project / "conftest.py").write_text(CONFTEST)
-    (project / "test_it.py").write_text(tests)
-    report = project / "junit.xml"
-    command = [sys.executable, "-m", "pytest", "-p", "rumpel.harness.plugin", "-p", "no:cacheprovider", "-rs", "-v"]
-    command += ["--rumpel-accel=tcg", f"--junitxml={report}", *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "SEEN": str(project / "seen")}
-    environment |= {"TMPDIR": str(temporary), **settings}
-    done = subprocess.run(
-        command, cwd=project, env=environment, text=True, check=False, timeout=280, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    outcomes, properties = {}, {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        kinds = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
-        outcomes[case.attrib["name"]] = kinds[0] if kinds else "passed"
-        properties[case.attrib["name"]] = {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
-    return Run(done.stdout, outcomes, properties, project, temporary)
-
-
 @pytest.fixture(scope="module", params=["alone", "xdist"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     options = ("-n2",) if request.param == "xdist" else ()
-    return run_pytest(tmp_path_factory.mktemp("project"), *options)
+    return run_pytest(tmp_path_factory.mktemp("project"), TESTS, *options)
 
 
 def test_every_test_gets_a_machine_as_it_was_when_it_became_ready(run: Run) -> None:
@@ -230,7 +162,7 @@ def test_a_boot_that_failed_tells_each_thing_once(tmp_path: Path) -> None:
     qemu = tmp_path / "qemu"
     qemu.write_text(f"#!/bin/sh\necho 'a word of QEMU' >&2\nexec {shlex.quote(str(find_qemu('system')))} \"$@\"\n")
     qemu.chmod(0o755)
-    run = run_pytest(project, tests=TEST_OF_SILENT, RUMPEL_QEMU=str(qemu))
+    run = run_pytest(project, TEST_OF_SILENT, RUMPEL_QEMU=str(qemu))
     assert run.outcomes == {"test_silent": "error"}, run.output
 
     heading, section = "_ ERROR at setup of test_silent _", "- Machine 'silent-not-booted' -"
@@ -260,7 +192,7 @@ def test_a_boot_that_failed_tells_each_thing_once(tmp_path: Path) -> None:
 
 def test_an_error_of_a_machine_that_the_plugin_did_not_start_tells_all_by_itself(tmp_path: Path) -> None:
     project = project_with(tmp_path, "silent", SILENT)
-    run = run_pytest(project, tests=TEST_WITHOUT_FIXTURES)
+    run = run_pytest(project, TEST_WITHOUT_FIXTURES)
     assert run.outcomes == {"test_by_itself": "failure"}, run.output
     for once in ("    Hello from Rumpel.\n", "To start it by hand:\n", " -kernel "):
         assert run.output.count(once) == 1, run.output
