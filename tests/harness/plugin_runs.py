@@ -30,11 +30,12 @@ def seen(request):
 
 @dataclass(frozen=True)
 class Run:
-    """A run of pytest: its words, what it left."""
+    """A run of pytest: its words, what it left. `texts` are those of failures in JUnit's file, by the test."""
 
     output: str
     outcomes: dict[str, str]
     properties: dict[str, dict[str, str]]
+    texts: dict[str, str]
     project: Path
     temporary: Path
 
@@ -67,9 +68,10 @@ def run_pytest(project: Path, tests: str, *options: str, **settings: str) -> Run
         command, cwd=project, env=environment, text=True, check=False, timeout=280, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )  # fmt: skip
-    outcomes, properties = {}, {}
+    outcomes, properties, texts = {}, {}, {}
     for case in ElementTree.parse(report).iter("testcase"):
-        kinds = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
-        outcomes[case.attrib["name"]] = kinds[0] if kinds else "passed"
+        ends = [child for child in case if child.tag in ("failure", "error", "skipped")]
+        outcomes[case.attrib["name"]] = ends[0].tag if ends else "passed"
+        texts[case.attrib["name"]] = "".join(end.text or "" for end in ends)
         properties[case.attrib["name"]] = {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
-    return Run(done.stdout, outcomes, properties, project, temporary)
+    return Run(done.stdout, outcomes, properties, texts, project, temporary)

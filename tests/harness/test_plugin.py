@@ -18,8 +18,6 @@ from conftest import sql
 
 WHERE = {{"project": {str(ROOT)!r}}}
 database = pytest.mark.composition("sqlite-web", **WHERE)
-# Its kernel is told of a program that there is not: it never becomes ready.
-broken = pytest.mark.composition("hello", arguments=["--no-such-option"], **WHERE)
 
 @database
 @pytest.mark.parametrize("number", range(3))
@@ -166,12 +164,11 @@ def test_a_boot_that_failed_tells_each_thing_once(tmp_path: Path) -> None:
     assert run.outcomes == {"test_silent": "error"}, run.output
 
     heading, section = "_ ERROR at setup of test_silent _", "- Machine 'silent-not-booted' -"
-    shown = run.output[run.output.index(heading) : run.output.index("- generated xml file")].splitlines()[1:]
+    on_terminal = run.output[run.output.index(heading) : run.output.index("- generated xml file")].splitlines()[1:]
     folder = project / "rumpel-logs" / "test_it.py-test_silent" / "silent-not-booted"
     program, command = (folder / "command.sh").read_text().splitlines()
     assert program == "#!/bin/sh"
-    said = [section if section in line else line for line in shown if line and not line.startswith("All traceback")]
-    assert said == [
+    expected = [
         "E   rumpel.errors.MachineError: The program ended with status 3 before the machine was ready.",
         section,
         "The console during this test:",
@@ -188,6 +185,9 @@ def test_a_boot_that_failed_tells_each_thing_once(tmp_path: Path) -> None:
         "To start it by hand:",
         "    " + command.removeprefix("exec "),
     ]
+    for shown in (on_terminal, run.texts["test_silent"].splitlines()):
+        lines = [line for line in shown if line and not line.startswith("All traceback")]
+        assert [section if section in line else line for line in lines] == expected
 
 
 def test_an_error_of_a_machine_that_the_plugin_did_not_start_tells_all_by_itself(tmp_path: Path) -> None:

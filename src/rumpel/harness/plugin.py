@@ -30,7 +30,7 @@ from rumpel.errors import RumpelError, UsageError
 from rumpel.harness.pool import BootFailedBefore, Lease, Pool
 from rumpel.harness.results import Result, folder_for, keep_recording, write_result
 from rumpel.harness.scratch import scratch
-from rumpel.harness.shown import evidence_left_out, leave_out_own_frames
+from rumpel.harness.shown import add_section, evidence_left_out, leave_out_own_frames
 from rumpel.harness.start import Start, make_start
 from rumpel.harness.vm import Vm
 
@@ -265,15 +265,13 @@ class Machines:
         seed = self._config.getoption("--rumpel-seed")
         if report.failed and seed and results:
             again = shlex.join(["pytest", item.nodeid, f"--rumpel-seed={seed}"])
-            report.sections.append(
-                ("Seed", f"The machines' seed was {seed}. To run it again with the same:\n    {again}")
-            )
+            add_section(report, "Seed", f"The machines' seed was {seed}. To run it again with the same:\n    {again}")
         said = str(report.longrepr)
         for result in results:
             name = result.name
             if report.failed:
                 end = f"{result.end}\n" if result.end and result.end not in said else ""
-                report.sections.append((f"Machine '{name}'", end + result.text))
+                add_section(report, f"Machine '{name}'", end + result.text)
             for file in sorted(result.folder.iterdir()):
                 pair = (f"rumpel.{name}.{file.name}", str(file))
                 if file.is_file() and pair not in item.user_properties:

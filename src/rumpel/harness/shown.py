@@ -46,6 +46,15 @@ def evidence_left_out(error: BaseException, commands: Collection[str]) -> Iterat
             each.evidence, each.hint = evidence, hint
 
 
+def add_section(report: pytest.TestReport, title: str, text: str) -> None:
+    """Put a section into a failure's own text, which JUnit's file has too; pytest's other sections it leaves out."""
+    add = getattr(report.longrepr, "addsection", None)  # only what pytest makes of an exception has it
+    if add is not None:
+        add(title, text)
+    else:
+        report.sections.append((title, text))
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error, and every one that a traceback of it tells of."""
     waiting, seen = [error], set[int]()

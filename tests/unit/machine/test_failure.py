@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from rumpel.machine.console import Console
-from rumpel.machine.failure import console_end
+from rumpel.machine.failure import console_end, last_lines
 
 
 def console_of(*lines: str) -> Console:
@@ -42,3 +42,10 @@ def test_before_a_short_report_of_a_panic_come_the_lines_that_led_to_it() -> Non
 def test_a_report_of_nano_is_shown_whole(first: str) -> None:
     lines = console_end(console_of(*numbered(0, 50), first, *numbered(50, 110))).splitlines()
     assert lines == [first, *numbered(50, 110)]
+
+
+def test_of_a_longer_end_too_the_whole_report_is_shown() -> None:
+    panic = "Kernel panic - not syncing: Attempted to kill init!"
+    assert last_lines(numbered(0, 200), 60) == numbered(140, 200)
+    assert last_lines([*numbered(0, 50), panic, *numbered(50, 140)], 60) == [panic, *numbered(50, 140)]
+    assert last_lines(numbered(0, 5), 60) == numbered(0, 5)
