@@ -119,7 +119,7 @@ def _add(root: Path, path: Path, file: LockFile, barrier: Barrier) -> None:
 
 def test_two_processes_add_the_same_file_at_once(store: Store, tmp_path: Path) -> None:
     path, file = given(tmp_path, os.urandom(8 << 20))
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     barrier = context.Barrier(4)
     processes = [context.Process(target=_add, args=(store.root, path, file, barrier)) for _ in range(4)]
     for process in processes:
