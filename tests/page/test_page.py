@@ -170,6 +170,24 @@ def test_a_query_runs_and_a_wrong_one_shows_its_place(server: Server) -> None:
         assert browser.text("#sql-error") == ""
 
 
+def test_a_query_that_is_written_while_a_table_loads_stays_in_sight(server: Server) -> None:
+    with Browser() as browser:
+        browser.open(server.url)
+        browser.wait_text("#grid", "Jupiter")
+        browser.script(
+            "const ask = window.fetch; window.fetch = async (...words) => { const answer = await ask(...words); "
+            "if (String(words[0]).includes('/rows')) await new Promise((go) => { window.load = go; }); return answer; }"
+        )
+        browser.script("document.querySelector('#tables [data-name=missions]').click()")
+        browser.wait(lambda: browser.script("return window.load !== undefined"), "the rows are asked for")
+        browser.press("q", "SELECT 'here'")
+        browser.script("window.load()")
+        loaded = "return document.getElementById('range').textContent === '1\u201350'"
+        browser.wait(lambda: browser.script(loaded), "the rows are there")
+        browser.press(ENTER, held=CONTROL)
+        browser.wait_text("#results", "here")
+
+
 def test_what_the_database_holds_is_never_read_as_html(server: Server) -> None:
     evil = "<img src=x onerror='window.hacked=1'>"
     with httpx.Client(base_url=server.url, trust_env=False) as client:

@@ -136,6 +136,7 @@ function closeTable() {
 }
 
 async function openTable(name, keepView) {
+  if (!keepView && !$("query").hidden) chooseTab("rows"); // at once: who goes on to a query meanwhile stays there
   const same = state.table === name;
   state.info = await api("/tables/" + encodeURIComponent(name));
   state.table = name;
@@ -146,7 +147,6 @@ async function openTable(name, keepView) {
   $("title").textContent = name;
   showStructure();
   await loadRows();
-  if (!keepView && !$("query").hidden) chooseTab("rows");
 }
 
 function showStructure() {
