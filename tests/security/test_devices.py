@@ -106,6 +106,23 @@ def test_a_network_device_that_is_unplugged_is_let_go_of_and_missed(
     ends_lost(end, GONE)
 
 
+def test_devices_are_let_go_of_where_the_plan_has_neither_a_network_nor_a_disk(waiting: Path, tmp_path: Path) -> None:
+    small = nano.build_kernel(tmp_path / "kernel", (*nano.DRIVERS, "pci", "virtio-pci"))
+    words = devices.on_q35(nano.command(small, tmp_path, "64M"))
+    for name in ("one", "other"):
+        words += ["-device", f"pcie-root-port,id=slot-{name},chassis={len(name)}"]
+        words += ["-device", f"virtio-rng-pci,bus=slot-{name},id={name}"]
+    with devices.running(words, devices.root(waiting), tmp_path) as machine:
+        machine.wait_for("the program runs")
+        for name in ("one", "other"):
+            machine.pull_out(name)
+            left = machine.qmp("qom-list", path="/machine/peripheral")
+            assert isinstance(left, list)
+            assert name not in [each["name"] for each in left]
+        assert machine.process.poll() is None
+    assert (tmp_path / "console.txt").read_text().splitlines()[-1] == "the program runs"
+
+
 def test_a_machine_that_has_no_registers_for_unplugging_is_left_alone(
     kernel: Path, waiting: Path, tmp_path: Path
 ) -> None:

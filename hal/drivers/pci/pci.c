@@ -20,9 +20,20 @@
 #define MAX_CAPABILITIES 48
 #define MAX_DEPTH 8
 
-/* QEMU's registers for ACPI's PCI hot-plug (docs/specs/acpi_pci_hotplug.rst), and the chipset on which they are there. */
+/*
+ * QEMU's registers for ACPI's PCI hot-plug (docs/specs/acpi_pci_hotplug.rst), and the chipset on which they are there, with
+ * its general purpose event that says to look at them (ICH9 data sheet: PMBASE and ACPI_CNTL of the LPC bridge, GPE0_STS and
+ * GPE0_EN of its power management).
+ */
 #define ICH9_LPC 0x29188086u
 #define QEMU_SUBSYSTEM 0x11001af4u
+#define PMBASE 0x40
+#define ACPI_CONTROL 0x44
+#define ACPI_ON 0x80u
+#define ACPI_LINE 9 /* as QEMU and its firmware have it */
+#define EVENT_STATUS 0x20
+#define EVENT_ENABLE 0x28
+#define EVENT_HOTPLUG 0x02u
 #define HOTPLUG 0x0cc0
 #define HOTPLUG_DOWN (HOTPLUG + 0x04)
 #define HOTPLUG_EJECT (HOTPLUG + 0x08)
@@ -30,7 +41,7 @@
 #define HOTPLUG_BUSES 256
 
 extern const struct hal_pci_driver *const hal_pci_drivers_begin[], *const hal_pci_drivers_end[];
-static bool hotplug;
+static uint16_t events; /* ports of ACPI; 0: the machine has none */
 static unsigned bridges;
 
 static void select_register(const struct hal_pci *pci, unsigned offset) {
@@ -117,9 +128,10 @@ int hal_pci_msix(const struct hal_pci *pci, struct hal_irq irq) {
     return 0;
 }
 
-void hal_pci_let_go(void) {
-    if (!hotplug)
-        return;
+/* Lets go of what the machine was asked to unplug: those slots are empty then, their functions read as all ones. */
+static void let_go(void *context) {
+    (void)context;
+    hal_port_write8(events + EVENT_STATUS, EVENT_HOTPLUG); /* first: what is asked for from here on is an event of its own */
     /* QEMU numbers the buses with slots in an order of its own, but gives none a number that is above how many buses there are. */
     for (unsigned bus = 0; bus <= bridges && bus < HOTPLUG_BUSES; bus++) {
         hal_port_write32(HOTPLUG_SELECT, bus);
@@ -129,6 +141,15 @@ void hal_pci_let_go(void) {
         for (; asked; asked &= asked - 1)
             hal_port_write32(HOTPLUG_EJECT, asked & -asked);
     }
+}
+
+/* The chipset's event about slots raises an interrupt; no other does. */
+static void listen(const struct hal_pci *chipset) {
+    uint16_t ports = hal_pci_read16(chipset, PMBASE) & 0xff80;
+    if (!ports || !(hal_pci_read8(chipset, ACPI_CONTROL) & ACPI_ON) || hal_irq_connect(ACPI_LINE, true, (struct hal_irq){let_go, NULL}) != 0)
+        return;
+    events = ports;
+    hal_port_write8(events + EVENT_ENABLE, EVENT_HOTPLUG);
 }
 
 static void scan_bus(uint8_t bus, unsigned depth);
@@ -141,8 +162,8 @@ static void found(const struct hal_pci *where, unsigned depth) {
             scan_bus(secondary, depth + 1);
         return;
     }
-    if (hal_pci_read32(where, IDS) == ICH9_LPC && hal_pci_read32(where, SUBSYSTEM_IDS) == QEMU_SUBSYSTEM)
-        hotplug = true;
+    if (!events && hal_pci_read32(where, IDS) == ICH9_LPC && hal_pci_read32(where, SUBSYSTEM_IDS) == QEMU_SUBSYSTEM)
+        listen(where);
     for (const struct hal_pci_driver *const *row = hal_pci_drivers_begin; row < hal_pci_drivers_end; row++)
         if ((*row)->probe(where) == 0)
             return;

@@ -120,7 +120,7 @@ static void notify(struct hal_virtio *device, struct hal_virtqueue *queue) {
 }
 
 static const struct hal_virtio_transport transport = {features,   set_features, status,      set_status, config_read,
-                                                      queue_size, queue_start,  notify,       NULL};
+                                                      queue_size, queue_start,  notify};
 
 static void interrupt(void *context) {
     struct hal_virtio *device = context;

@@ -111,7 +111,7 @@ static void modern_notify(struct hal_virtio *device, struct hal_virtqueue *queue
 }
 
 static const struct hal_virtio_transport modern = {modern_features,   modern_set_features, modern_status,      modern_set_status, modern_config_read,
-                                                   modern_queue_size, modern_queue_start,  modern_notify,       hal_pci_let_go};
+                                                   modern_queue_size, modern_queue_start,  modern_notify};
 
 static uint64_t legacy_features(struct hal_virtio *device) {
     return hal_port_read32(of(device)->ports + L_FEATURES);
@@ -152,7 +152,7 @@ static void legacy_notify(struct hal_virtio *device, struct hal_virtqueue *queue
 }
 
 static const struct hal_virtio_transport legacy = {legacy_features,   legacy_set_features, legacy_status,      legacy_set_status, legacy_config_read,
-                                                   legacy_queue_size, legacy_queue_start,  legacy_notify,       hal_pci_let_go};
+                                                   legacy_queue_size, legacy_queue_start,  legacy_notify};
 
 static void interrupt(void *context) {
     struct function *function = context;

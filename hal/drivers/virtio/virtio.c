@@ -52,8 +52,5 @@ void hal_virtio_ready(struct hal_virtio *device) {
 
 bool hal_virtio_answers(struct hal_virtio *device) {
     uint8_t status = device->transport->status(device);
-    /* What is let go of is missed at the next look: the machine, which may end then, has until then to say that it is unplugged. */
-    if (device->transport->let_go)
-        device->transport->let_go();
     return status & HAL_VIRTIO_DRIVER_OK && !(status & HAL_VIRTIO_NEEDS_RESET);
 }

@@ -31,12 +31,6 @@ void hal_pci_enable(const struct hal_pci *pci);
 /* Routes the MSI-X table's entry 0 to `irq` and turns MSI-X on. -HAL_ENXIO where the function has none. */
 int hal_pci_msix(const struct hal_pci *pci, struct hal_irq irq);
 
-/*
- * Lets go of what the machine was asked to unplug: those slots are empty then, their functions read as all ones. Where the
- * machine has no registers for that (QEMU's for ACPI's PCI hot-plug, on ICH9) nothing happens.
- */
-void hal_pci_let_go(void);
-
 /* A driver for PCI functions; `probe` answers 0 where it takes the function. */
 struct hal_pci_driver {
     const char *name;

@@ -42,7 +42,6 @@ struct hal_virtio_transport {
     uint16_t (*queue_size)(struct hal_virtio *device, unsigned index); /* the device's maximum; 0: no such queue */
     int (*queue_start)(struct hal_virtio *device, struct hal_virtqueue *queue); /* 0; -HAL_EINVAL, -HAL_ENOSPC: it cannot be used */
     void (*notify)(struct hal_virtio *device, struct hal_virtqueue *queue);
-    void (*let_go)(void); /* of the devices that the machine was asked to unplug; NULL: nobody asks */
 };
 
 /* One virtio device on its bus. `interrupt` and `config_changed` are set by the device driver before DRIVER_OK. */
@@ -75,10 +74,7 @@ void hal_virtio_found(struct hal_virtio *device);
 /* Negotiates: `wanted` AND what the device has, plus VERSION_1. 0 or -HAL_ENODEV. */
 int hal_virtio_negotiate(struct hal_virtio *device, uint64_t wanted);
 void hal_virtio_ready(struct hal_virtio *device);
-/*
- * Whether a device that was made ready still is: one that was unplugged raises no interrupt, its status reads as all ones or
- * zeros. Also lets go of what the machine was asked to unplug, which is missed the next time.
- */
+/* Whether a device that was made ready still is: one that was unplugged raises no interrupt, its status reads as all ones or zeros. */
 bool hal_virtio_answers(struct hal_virtio *device);
 
 /*

@@ -59,7 +59,7 @@ static void notify(struct hal_virtio *device, struct hal_virtqueue *queue) {
     (void)queue;
 }
 static const struct hal_virtio_transport transport = {features,   set_features, status,      set_status, config_read,
-                                                      queue_size, queue_start,  notify,       NULL};
+                                                      queue_size, queue_start,  notify};
 
 /* The device's turn: some bytes of the ring that it may write, or of a buffer's begin. */
 static void device_writes(unsigned which) {

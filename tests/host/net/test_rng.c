@@ -66,7 +66,7 @@ static void notify(struct hal_virtio *device, struct hal_virtqueue *queue) {
     }
 }
 static const struct hal_virtio_transport transport = {features,   set_features, status,      set_status, config_read,
-                                                      queue_size, queue_start,  notify,       NULL};
+                                                      queue_size, queue_start,  notify};
 static struct hal_virtio device = {.transport = &transport, .id = HAL_VIRTIO_RNG};
 
 static int64_t read_some(void) {

@@ -74,7 +74,7 @@ static void notify(struct hal_virtio *device, struct hal_virtqueue *queue) {
     sides[hal_virtqueue_layout(queue)->index].notified++;
 }
 static const struct hal_virtio_transport transport = {features,   set_features, status,      set_status, config_read,
-                                                      queue_size, queue_start,  notify,       NULL};
+                                                      queue_size, queue_start,  notify};
 static struct hal_virtio device;
 
 static void fresh(uint64_t offers) {
