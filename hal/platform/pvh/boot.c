@@ -3,25 +3,11 @@
 #include "hal/kernel.h"
 #include "hal/string.h"
 #include "pvh.h"
+#include "start_info.h"
 
-#define START_MAGIC 0x336ec578
 #define MAX_REGIONS 32
 #define MAX_MAP_ENTRIES 128
 #define MAX_COMMAND_LINE 2048
-
-/* Xen public/arch-x86/hvm/start_info.h. */
-struct start_info {
-    uint32_t magic, version, flags, module_count;
-    uint64_t modules, command_line, rsdp, map;
-    uint32_t map_entries, reserved;
-};
-struct start_module {
-    uint64_t address, size, command_line, reserved;
-};
-struct start_map_entry {
-    uint64_t address, size;
-    uint32_t type, reserved;
-};
 
 extern const struct start_info *pvh_start_info;
 extern char image_begin[], image_end[];
@@ -94,7 +80,7 @@ static void read_start_info(void) {
     memcpy(copy, map, entries * sizeof copy[0]);
     for (size_t i = 0; i < entries; i++) {
         /* qboot leaves one entry all zero; a size of zero adds nothing. */
-        if (copy[i].type != 1 || copy[i].size == 0 || copy[i].address + copy[i].size < copy[i].address)
+        if (copy[i].type != START_MAP_RAM || copy[i].size == 0 || copy[i].address + copy[i].size < copy[i].address)
             continue;
         add_region(copy[i].address, copy[i].address + copy[i].size, holes, hole_count);
     }

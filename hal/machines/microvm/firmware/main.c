@@ -1,13 +1,15 @@
 /*
  * The firmware of a machine that boots one kernel: what QEMU was given by `-kernel`, `-initrd` and `-append` comes out
- * of its firmware configuration device (QEMU docs/specs/fw_cfg.rst), and is handed on as PVH wants it (Xen
- * docs/misc/pvh.pandoc, public/arch-x86/hvm/start_info.h). The kernel itself is in memory already: QEMU loads ELF files.
+ * of its firmware configuration device (QEMU docs/specs/fw_cfg.rst), and is handed on as PVH wants it (start_info.h). The
+ * kernel itself is in memory already: QEMU loads ELF files.
  *
  * It runs from ROM without variables; what it hands on lies below 640 KiB, where the kernel reads it before it uses
  * that memory. There are no tables: neither ACPI nor SMBIOS nor an MP table.
  */
 #include <stddef.h>
 #include <stdint.h>
+
+#include "../../../platform/pvh/start_info.h"
 
 enum {
     FW_CFG_SELECT = 0x510,
@@ -30,9 +32,7 @@ enum {
     COMMAND_LINE = 0x8000,
     COMMAND_LINE_SIZE = 0x1000,
     MEMORY_MAP = 0x9000,
-    START_MAGIC = 0x336ec578,
     MAX_RANGES = 64,
-    RANGE_RAM = 1,
 
     LOW_MEMORY_END = 0xa0000,    /* the PC's hole for devices and firmware: from here */
     HIGH_MEMORY_BEGIN = 0x100000, /* to here */
@@ -57,18 +57,6 @@ struct range {
     uint32_t type;
 } __attribute__((packed)); /* of `etc/e820` */
 
-struct start_info {
-    uint32_t magic, version, flags, module_count;
-    uint64_t modules, command_line, rsdp, map;
-    uint32_t map_entries, reserved;
-};
-struct start_module {
-    uint64_t address, size, command_line, reserved;
-};
-struct start_map_entry {
-    uint64_t address, size;
-    uint32_t type, reserved;
-};
 struct start {
     struct start_info info;
     struct start_module module;
@@ -158,12 +146,12 @@ static uint32_t read_memory_map(struct start_map_entry *map) {
         struct range range;
         read_into(at ? -1 : key, &range, sizeof range);
         uint64_t end = range.address + range.length;
-        if (range.type != RANGE_RAM || range.address >= HIGH_MEMORY_BEGIN) {
+        if (range.type != START_MAP_RAM || range.address >= HIGH_MEMORY_BEGIN) {
             count = add(map, count, range.address, end, range.type);
             continue;
         }
-        count = add(map, count, range.address, end < LOW_MEMORY_END ? end : LOW_MEMORY_END, RANGE_RAM);
-        count = add(map, count, HIGH_MEMORY_BEGIN, end, RANGE_RAM);
+        count = add(map, count, range.address, end < LOW_MEMORY_END ? end : LOW_MEMORY_END, START_MAP_RAM);
+        count = add(map, count, HIGH_MEMORY_BEGIN, end, START_MAP_RAM);
     }
     return count;
 }
