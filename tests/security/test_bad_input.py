@@ -98,6 +98,18 @@ def test_a_damaged_header_is_named(kernel: Path, tmp_path: Path) -> None:
     fails(kernel, changed(image, 54, b"ZZZZZZZZ"), tmp_path, why, nano.Status.ARCHIVE)
 
 
+@pytest.mark.parametrize(("path", "mounted"), [("tmp", "tmp"), ("dev", "dev/shm"), ("proc", "proc")])
+def test_a_file_where_the_kernel_mounts_a_folder_is_named(
+    kernel: Path, good: bytes, tmp_path: Path, path: str, mounted: str
+) -> None:
+    files = {"rumpel/settings": SETTINGS, "bin/program": good, path: b"a file"}
+    why = (
+        f"The root filesystem has '/{mounted}', where the kernel mounts a folder, as something else (error 20):"
+        " it must be a folder, or not be there."
+    )
+    fails(kernel, nano.archive(files), tmp_path, why, nano.Status.ARCHIVE)
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [

@@ -276,7 +276,7 @@ static const struct node_ops directory_ops = {0};
 static struct node *make(struct node *parent, const char *name, const struct node_ops *ops, uint32_t mode, const void *data) {
     struct node *node = node_create(&proc_filesystem, ops, name, strlen(name), mode);
     if (!node)
-        hal_panic("There is no memory for /proc.");
+        program_fail(FAIL_MEMORY, "The machine has too little memory for the folder '/proc'.");
     node->complete = !ops->lookup;
     if ((mode & S_IFMT) == S_IFLNK)
         node->data = data;
@@ -317,7 +317,6 @@ static void proc_init(void) {
     make_all(make(sys, "kernel", &directory_ops, S_IFDIR | 0555, NULL), kernel, sizeof kernel / sizeof kernel[0]);
     make_all(make(make(sys, "net", &directory_ops, S_IFDIR | 0555, NULL), "core", &directory_ops, S_IFDIR | 0555, NULL), core,
              sizeof core / sizeof core[0]);
-    if (vfs_mount("/proc", root) != 0)
-        hal_panic("There is no memory for /proc.");
+    vfs_mount("/proc", root);
 }
 INITCALL(INIT_MOUNTS, proc_init);

@@ -7,6 +7,7 @@
 #include "nano/heap.h"
 #include "nano/init.h"
 #include "nano/process.h"
+#include "nano/program.h"
 #include "nano/vfs_tree.h"
 
 #define MAX_LINKS 40
@@ -261,9 +262,9 @@ int vfs_mkdir_path(const char *path) {
     return 0;
 }
 
-int vfs_mount(const char *path, struct node *root) {
+static int mount(const char *path, struct node *root) {
     struct node *point;
-    int status = vfs_mkdir_path(path);
+    int status = root ? vfs_mkdir_path(path) : -ENOMEM;
     if (status == 0)
         status = vfs_lookup(vfs_root, path, LOOKUP_DIRECTORY, &point, NULL);
     if (status != 0)
@@ -276,6 +277,17 @@ int vfs_mount(const char *path, struct node *root) {
     root->parent = point->parent;
     point->mounted = root;
     return 0;
+}
+
+void vfs_mount(const char *path, struct node *root) {
+    int status = mount(path, root);
+    if (status == 0)
+        return;
+    if (status == -ENOMEM)
+        program_fail(FAIL_MEMORY, "The machine has too little memory for the folder '%s', which the kernel mounts.", path);
+    program_fail(strcmp(vfs_root->filesystem->type, "rootfs") == 0 ? FAIL_ARCHIVE : FAIL_ROOT_DISK,
+                 "The root filesystem has '%s', where the kernel mounts a folder, as something else (error %d): it must be a folder, or not be there.",
+                 path, -status);
 }
 
 void node_stat(const struct node *node, struct stat64 *stat) {
@@ -321,8 +333,7 @@ void vfs_mount_all(void) {
     static const char *const points[] = {"/tmp", "/run", "/dev/shm"};
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
         struct node *root = tmpfs_create_root("tmpfs");
-        if (!root || vfs_mount(points[i], root) != 0)
-            hal_panic("There is no memory for a tmpfs at '%s'.", points[i]);
+        vfs_mount(points[i], root);
         root->mode = S_IFDIR | (i == 1 ? 0755 : 01777);
     }
     initcalls_run(INIT_MOUNTS);

@@ -96,7 +96,8 @@ int vfs_rename(struct node *old_base, const char *old_path, struct node *new_bas
 int vfs_truncate(struct node *node, uint64_t size);
 int vfs_mkdir_path(const char *path); /* makes missing directories, for mount points */
 int vfs_symlink_path(const char *path, const char *target); /* in the root, read-only as it is; -EEXIST: `path` is there */
-int vfs_mount(const char *path, struct node *root);
+/* Mounts a filesystem's root; `root` NULL: there was no memory for it. Ends the machine with `fail` where that cannot be. */
+void vfs_mount(const char *path, struct node *root);
 /* The absolute path of a node. Its length, or -ENAMETOOLONG, -ENOENT (removed). */
 int64_t vfs_path(struct node *node, char *buffer, size_t size);
 void node_stat(const struct node *node, struct stat64 *stat);
