@@ -5,6 +5,7 @@
 #include "lwip/ip.h"
 #include "lwip/priv/tcp_priv.h"
 #include "nano/heap.h"
+#include "nano/process.h"
 #include "nano/thread.h"
 #include "net/net.h"
 #include "net/socket.h"
@@ -276,10 +277,13 @@ int tcp_socket_shutdown(struct socket *socket, int how) {
     if (socket->state == SOCKET_LISTENING) {
         if (how == SHUT_WR)
             return 0;
-        /* As Linux: the socket listens no more; accept() ends. */
+        /* As Linux: the socket listens no more; accept() ends; who was not accepted is reset, and not waited for. */
         struct socket *child;
-        while (tcp_socket_accept(socket, MSG_DONTWAIT, &child) == 0)
+        while (tcp_socket_accept(socket, MSG_DONTWAIT, &child) == 0) {
+            child->linger = true;
+            child->linger_seconds = 0;
             tcp_socket_release(child);
+        }
         tcp_arg(socket->tcp, NULL);
         tcp_close(socket->tcp);
         socket->tcp = NULL;
@@ -338,13 +342,13 @@ size_t tcp_socket_unsent(const struct socket *socket) {
     return socket->tcp && socket->state == SOCKET_CONNECTED ? TCP_SND_BUF - socket->tcp->snd_buf : 0;
 }
 
-/* SO_LINGER with a time: close() waits until the peer has everything. */
+/* SO_LINGER with a time: close() waits until the peer has everything. As Linux, only where the program goes on. */
 static void linger(struct socket *socket) {
     uint64_t deadline = deadline_after(socket->linger_seconds * 1000000000ull);
     tcp_shutdown(socket->tcp, 0, 1);
     socket->shut_write = true;
     net_settle();
-    while (socket->tcp && (socket->tcp->unsent || socket->tcp->unacked) && hal_clock_monotonic() < deadline)
+    while (!process.ending && socket->tcp && (socket->tcp->unsent || socket->tcp->unacked) && hal_clock_monotonic() < deadline)
         if (thread_block(deadline_after(LINGER_STEP_NS), true) == -ERESTARTSYS)
             break;
 }

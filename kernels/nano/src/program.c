@@ -53,6 +53,7 @@ HAL_NORETURN void program_fail(enum program_failure code, const char *format, ..
 
 static HAL_NORETURN void end(int status, unsigned code) {
     char line[32];
+    process.ending = true;
     fd_close_all();
     if (lost[0])
         program_fail(FAIL_DEVICE, "%s", lost);

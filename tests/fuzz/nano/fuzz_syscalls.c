@@ -101,9 +101,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             }
         }
     });
+    timer_cancel(&patience.timer);
     current->state = THREAD_RUNNING;
     current->pending = current->blocked = 0;
+    process.ending = true; /* a socket that lingers would wait for a peer that reads no more */
     fd_close_all();
+    process.ending = false;
     vm_unmap(HAL_USER_FIRST, HAL_USER_END - 4096 - HAL_USER_FIRST);
     struct node *node;
     if (vfs_lookup(vfs_root, "/", 0, &node, NULL) == 0) {

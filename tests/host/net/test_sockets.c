@@ -229,6 +229,40 @@ static void unread_bytes_and_linger_reset(void) {
     close_fd(listening);
 }
 
+/* Who was not accepted is reset, however long the listener's connections may linger. */
+static void a_listener_that_is_shut_down_waits_for_nobody(void) {
+    int listening = listener(5008, 8), client = stream();
+    struct linger linger = {1, 100};
+    EQUAL(copy_to_user(memory, &linger, sizeof linger), 0);
+    EQUAL(CALL(SYS_setsockopt, (uint64_t)listening, SOL_SOCKET, SO_LINGER, memory, sizeof linger), 0);
+    EQUAL(CALL(SYS_connect, (uint64_t)client, address4(LOCALHOST, 5008), 16), 0);
+    uint64_t start = hal_clock_monotonic();
+    EQUAL(CALL(SYS_shutdown, (uint64_t)listening, SHUT_RDWR), 0);
+    EQUAL(hal_clock_monotonic(), start);
+    EQUAL(CALL(SYS_recvfrom, (uint64_t)client, memory, 1, 0), -ECONNRESET);
+    close_fd(client);
+    close_fd(listening);
+}
+
+/* close() of a socket that lingers waits for a peer that does not read; the program's end does not. */
+static void the_programs_end_waits_for_nobody(void) {
+    int listening = listener(5009, 8), client, server = pair(&client, listening, 5009);
+    struct linger linger = {1, 100};
+    EQUAL(copy_to_user(memory, &linger, sizeof linger), 0);
+    EQUAL(CALL(SYS_setsockopt, (uint64_t)client, SOL_SOCKET, SO_LINGER, memory, sizeof linger), 0);
+    while (CALL(SYS_sendto, (uint64_t)client, memory, MEMORY, MSG_DONTWAIT) > 0)
+        ;
+    uint64_t start = hal_clock_monotonic();
+    host_catches = true;
+    int end = setjmp(host_end);
+    if (end == 0)
+        CALL(SYS_exit_group, 7);
+    EQUAL(end, 1);
+    EQUAL(hal_clock_monotonic(), start);
+    CHECK(strstr(host_control(), "exit 7"));
+    (void)server;
+}
+
 static void addresses_in_use(void) {
     int first = listener(5004, 8), second = stream();
     EQUAL(CALL(SYS_bind, (uint64_t)second, address4(INADDR_ANY, 5004), 16), -EADDRINUSE);
@@ -357,5 +391,7 @@ int main(void) {
     ten_thousand_connections_leave_nothing();
     datagrams();
     options();
+    a_listener_that_is_shut_down_waits_for_nobody();
+    the_programs_end_waits_for_nobody(); /* and nothing after it */
     return 0;
 }

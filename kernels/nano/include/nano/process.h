@@ -17,6 +17,7 @@ struct process {
     char hostname[65];
     char name[16];
     unsigned threads; /* alive */
+    bool ending; /* its files are being closed, and none may wait for its peer */
     uintptr_t arguments, arguments_end, environment_end; /* strings on the first stack */
     uintptr_t vdso;
     uint64_t started; /* monotonic ns */
