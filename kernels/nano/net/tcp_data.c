@@ -228,15 +228,26 @@ static void discard_segments(struct tcp_seg *segment) {
     }
 }
 
+/*
+ * Whether the connection is still the one that a copy began with. While the copy blocked another thread may have reset it
+ * (connect() to AF_UNSPEC), and made a listener of the socket, whose pcb is a smaller one.
+ */
+static bool goes_on(const struct socket *socket, const struct tcp_pcb *pcb) {
+    return socket->tcp == pcb && socket->state == SOCKET_CONNECTED && !socket->shut_write;
+}
+
 /* A few bytes behind others that wait: lwIP fills the last segment up. */
 static int64_t append_small(struct socket *socket, struct iter *from, size_t size, bool more) {
     uint8_t bytes[TCP_MSS];
     struct iter before = *from;
+    const struct tcp_pcb *pcb = socket->tcp;
     size_t got = iter_get(from, bytes, size < sizeof bytes ? size : sizeof bytes);
     if (got == 0)
         return -EFAULT;
-    if (!socket->tcp)
+    if (!goes_on(socket, pcb)) {
+        *from = before;
         return -EPIPE;
+    }
     if (tcp_write(socket->tcp, bytes, (u16_t)got, TCP_WRITE_FLAG_COPY | (more ? TCP_WRITE_FLAG_MORE : 0)) != ERR_OK) {
         *from = before;
         return -ENOBUFS;
@@ -249,8 +260,9 @@ static int64_t append_small(struct socket *socket, struct iter *from, size_t siz
  * block. Bytes, -EFAULT, -ENOBUFS (no memory now), -EPIPE (the connection went meanwhile).
  */
 static int64_t append(struct socket *socket, struct iter *from, size_t size, bool more) {
-    size_t limit = segment_limit(socket->tcp), total = 0, oversize = 0;
-    if (socket->tcp->unsent && size < limit)
+    struct tcp_pcb *pcb = socket->tcp;
+    size_t limit = segment_limit(pcb), total = 0, oversize = 0;
+    if (pcb->unsent && size < limit)
         return append_small(socket, from, size, more);
     struct tcp_seg *first = NULL, **end = &first;
     bool fault = false;
@@ -267,14 +279,14 @@ static int64_t append(struct socket *socket, struct iter *from, size_t size, boo
         end = &segment->next;
         total += now;
     }
-    if (!first)
-        return fault ? -EFAULT : -ENOBUFS;
-    if (!socket->tcp || socket->shut_write) {
+    if (!goes_on(socket, pcb)) {
         discard_segments(first);
         *from = before;
         return -EPIPE;
     }
-    enqueue(socket->tcp, first, oversize, !more);
+    if (!first)
+        return fault ? -EFAULT : -ENOBUFS;
+    enqueue(pcb, first, oversize, !more);
     return (int64_t)total;
 }
 
