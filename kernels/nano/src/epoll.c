@@ -15,7 +15,7 @@
 #define EPOLLONESHOT (1u << 30)
 #define EPOLLET (1u << 31)
 #define ALWAYS (POLLERR | POLLHUP)
-#define MAX_DEPTH 5
+#define MAX_DEPTH 5 /* epolls that watch one another in a row, as many as Linux has (EP_MAX_NESTS and one) */
 #define BATCH 16
 
 struct epoll_event {
@@ -121,17 +121,32 @@ static struct item *find(const struct epoll *epoll, struct file *file, int fd) {
     return NULL;
 }
 
-/* Whether `file` watches `target` directly or through other epolls; also true where the chain is too long. */
-static bool watches(const struct file *file, const struct file *target, unsigned depth) {
+/* How many epolls are in the longest row from `file` on downwards; more than MAX_DEPTH where `target` is among them. */
+static unsigned depth_below(const struct file *file, const struct file *target, unsigned level) {
+    unsigned deepest = 0;
     if (file->ops != &epoll_ops)
-        return false;
-    if (file == target || depth > MAX_DEPTH)
-        return true;
+        return 0;
+    if (file == target || level > MAX_DEPTH)
+        return MAX_DEPTH + 1;
     const struct epoll *epoll = file->data;
-    for (struct list *at = epoll->items.next; at != &epoll->items; at = at->next)
-        if (watches(CONTAINER(at, struct item, link)->file, target, depth + 1))
-            return true;
-    return false;
+    for (struct list *at = epoll->items.next; at != &epoll->items && deepest <= MAX_DEPTH; at = at->next) {
+        unsigned depth = depth_below(CONTAINER(at, struct item, link)->file, target, level + 1);
+        deepest = depth > deepest ? depth : deepest;
+    }
+    return deepest + 1;
+}
+
+/* How many epolls are in the longest row that leads to `file`: those that watch it, and so on. */
+static unsigned depth_above(const struct file *file) {
+    unsigned deepest = 0;
+    for (struct list *at = file->waitq.waiters.next; at != &file->waitq.waiters; at = at->next) {
+        struct waiter *waiter = CONTAINER(at, struct waiter, link);
+        if (waiter->wake != item_woken)
+            continue;
+        unsigned depth = depth_above(CONTAINER(waiter, struct item, waiter)->epoll->file) + 1;
+        deepest = depth > deepest ? depth : deepest;
+    }
+    return deepest;
 }
 
 static void check_now(struct item *item) {
@@ -145,7 +160,8 @@ static int64_t control(struct epoll *epoll, unsigned operation, struct file *fil
     case 1: /* EPOLL_CTL_ADD */
         if (item)
             return -EEXIST;
-        if (watches(file, epoll->file, 0))
+        /* A wake goes up the row, a look goes down, each step on the kernel's stack. */
+        if (file->ops == &epoll_ops && depth_above(epoll->file) + 1 + depth_below(file, epoll->file, 0) > MAX_DEPTH)
             return -ELOOP;
         item = kzalloc(sizeof *item);
         if (!item)

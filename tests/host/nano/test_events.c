@@ -131,6 +131,28 @@ static void epolls(void) {
     EQUAL(CALL(SYS_close, (uint64_t)event), 0);
 }
 
+/* A wake of the last one goes up the whole row, on the kernel's stack: so a row has an end, from whichever side it grows. */
+static void a_row_of_epolls_is_not_endless(void) {
+    struct epoll_event e = {.events = EPOLLIN, .data.u64 = 1};
+    EQUAL(copy_to_user(memory, &e, sizeof e), 0);
+    for (unsigned downwards = 0; downwards < 2; downwards++) {
+        uint64_t row[6], count = sizeof row / sizeof row[0];
+        for (unsigned i = 0; i < count; i++)
+            row[i] = (uint64_t)CALL(SYS_epoll_create1, 0);
+        for (unsigned i = 1; i < count; i++) {
+            uint64_t upper = downwards ? row[i - 1] : row[i], lower = downwards ? row[i] : row[i - 1];
+            EQUAL(CALL(SYS_epoll_ctl, upper, EPOLL_CTL_ADD, lower, memory), i < 5 ? 0 : -ELOOP);
+        }
+        uint64_t first = downwards ? row[0] : row[4], last = downwards ? row[4] : row[0], event = (uint64_t)CALL(SYS_eventfd2, 1, 0);
+        EQUAL(CALL(SYS_epoll_ctl, last, EPOLL_CTL_ADD, first, memory), -ELOOP);
+        EQUAL(CALL(SYS_epoll_ctl, last, EPOLL_CTL_ADD, event, memory), 0);
+        EQUAL(CALL(SYS_epoll_wait, first, memory + 128, 1, 0), 1);
+        EQUAL(CALL(SYS_close, event), 0);
+        for (unsigned i = 0; i < count; i++)
+            EQUAL(CALL(SYS_close, row[i]), 0);
+    }
+}
+
 int main(void) {
     host_start((size_t)16 << 20);
     vfs_init();
@@ -143,6 +165,7 @@ int main(void) {
     futexes();
     timers();
     epolls();
+    a_row_of_epolls_is_not_endless();
     EQUAL(vm_unmap(memory, 4096), 0);
     return 0;
 }
