@@ -15,10 +15,14 @@
 #define F_SETPIPE_SZ 1031
 #define F_GETPIPE_SZ 1032
 
-/* Freed with the second end. The buffer comes with the first byte written. */
+/*
+ * Freed with the second end. The buffer comes with the first byte written. A copy may block: one thread at a time takes
+ * bytes out, and one puts bytes in.
+ */
 struct pipe {
     char *buffer;
     size_t start, length;
+    bool reading, writing;
     struct file *reader, *writer; /* NULL: closed */
 };
 
@@ -27,17 +31,26 @@ static bool readable(void *context) {
     return pipe->length > 0 || !pipe->writer;
 }
 
+static bool may_read(void *context) {
+    return readable(context) && !((const struct pipe *)context)->reading;
+}
+
+static bool nobody_reads(void *context) {
+    return !((const struct pipe *)context)->reading;
+}
+
 static int64_t pipe_read(struct file *file, struct iter *to, uint64_t offset) {
     (void)offset;
     struct pipe *pipe = file->data;
     if (!to->left)
         return 0;
-    if (!readable(pipe) && file->flags & O_NONBLOCK)
-        return -EAGAIN;
-    int status = wait_until(&file->waitq, readable, pipe, HAL_FOREVER);
+    int status = wait_until(&file->waitq, file->flags & O_NONBLOCK ? nobody_reads : may_read, pipe, HAL_FOREVER);
     if (status != 0)
         return status;
+    if (!readable(pipe))
+        return -EAGAIN;
     int64_t total = 0;
+    pipe->reading = true;
     while (to->left && pipe->length) {
         size_t now = PIPE_SIZE - pipe->start;
         now = now < pipe->length ? now : pipe->length;
@@ -51,6 +64,8 @@ static int64_t pipe_read(struct file *file, struct iter *to, uint64_t offset) {
             break;
         }
     }
+    pipe->reading = false;
+    waitq_wake(&file->waitq, 0);
     if (total > 0 && pipe->writer)
         waitq_wake(&pipe->writer->waitq, POLLOUT | POLLWRNORM);
     return total;
@@ -66,6 +81,18 @@ static bool any_room(void *context) {
     return !pipe->reader || pipe->length < PIPE_SIZE;
 }
 
+static bool may_write_whole(void *context) {
+    return whole_room(context) && !((const struct pipe *)context)->writing;
+}
+
+static bool may_write(void *context) {
+    return any_room(context) && !((const struct pipe *)context)->writing;
+}
+
+static bool nobody_writes(void *context) {
+    return !((const struct pipe *)context)->writing;
+}
+
 static int64_t pipe_write(struct file *file, struct iter *from, uint64_t offset) {
     (void)offset;
     struct pipe *pipe = file->data;
@@ -79,10 +106,12 @@ static int64_t pipe_write(struct file *file, struct iter *from, uint64_t offset)
     while (from->left) {
         if (!pipe->reader)
             return total ? total : -EPIPE;
-        if (whole ? PIPE_SIZE - pipe->length < from->left : pipe->length == PIPE_SIZE) {
-            if (file->flags & O_NONBLOCK)
+        bool full = whole ? PIPE_SIZE - pipe->length < from->left : pipe->length == PIPE_SIZE;
+        if (full || pipe->writing) {
+            bool waits = !(file->flags & O_NONBLOCK);
+            if (!waits && !pipe->writing)
                 return total ? total : -EAGAIN;
-            int status = wait_until(&file->waitq, whole ? whole_room : any_room, pipe, HAL_FOREVER);
+            int status = wait_until(&file->waitq, !waits ? nobody_writes : whole ? may_write_whole : may_write, pipe, HAL_FOREVER);
             if (status != 0)
                 return total ? total : status;
             continue;
@@ -90,7 +119,10 @@ static int64_t pipe_write(struct file *file, struct iter *from, uint64_t offset)
         size_t end = (pipe->start + pipe->length) % PIPE_SIZE, now = PIPE_SIZE - pipe->length;
         now = now < PIPE_SIZE - end ? now : PIPE_SIZE - end;
         now = now < from->left ? now : from->left;
+        pipe->writing = true;
         size_t done = iter_get(from, pipe->buffer + end, now);
+        pipe->writing = false;
+        waitq_wake(&file->waitq, 0);
         pipe->length += done;
         total += (int64_t)done;
         if (done && pipe->reader)

@@ -223,7 +223,7 @@ void program_start(void) {
     process.started = hal_clock_monotonic();
     struct hal_frame frame;
     hal_frame_init(&frame, image.entry, build_stack(path, &image));
-    struct thread *thread = thread_create_program(&frame);
+    struct thread *thread = thread_create_program(&frame, thread_new_tid());
     if (!thread)
         program_fail(FAIL_MEMORY, "The machine has too little memory for the program's first thread.");
     process.threads = 1;

@@ -7,6 +7,7 @@
 #include "nano/heap.h"
 #include "nano/page.h"
 #include "nano/program.h"
+#include "nano/thread.h"
 #include "nano/vfs.h"
 #include "nano/vm.h"
 
@@ -147,6 +148,32 @@ struct node *initrd_create_root(const void *archive, size_t size) {
 /* tmpfs: `private_data` is an array of page pointers, NULL where nothing was written. */
 static struct filesystem tmpfs_filesystem = {"tmpfs", 2, 0x01021994, false, 0};
 
+/* A copy may block. Until it has ended, the pages of its file are not freed: who cuts the file waits here. */
+static struct waitq copied = WAITQ_INIT(copied);
+
+static size_t copy(struct node *node, struct iter *iter, void *page, size_t size, size_t (*move)(struct iter *, void *, size_t)) {
+    node->copies++;
+    size_t done = move(iter, page, size);
+    if (--node->copies == 0)
+        waitq_wake(&copied, 0);
+    return done;
+}
+
+static size_t put(struct iter *to, void *page, size_t size) {
+    return iter_put(to, page, size);
+}
+
+static void wait_for_copies(const struct node *node) {
+    struct thread_waiter waiter;
+    if (!node->copies)
+        return;
+    thread_waiter_init(&waiter);
+    waitq_add(&copied, &waiter.waiter);
+    while (node->copies)
+        thread_block(HAL_FOREVER, false);
+    waitq_remove(&waiter.waiter);
+}
+
 static void **tmpfs_slot(struct node *node, uint64_t index, bool make) {
     size_t room = node->private_data ? kmalloc_size(node->private_data) / sizeof(void *) : 0;
     if (index >= room) {
@@ -172,7 +199,7 @@ static int64_t tmpfs_read(struct node *node, struct iter *to, uint64_t offset) {
         size_t within = offset & HAL_PAGE_MASK, now = PAGE_SIZE - within;
         now = now < to->left ? now : to->left;
         now = now < node->size - offset ? now : node->size - offset;
-        size_t done = slot && *slot ? iter_put(to, (char *)*slot + within, now) : iter_zero(to, now);
+        size_t done = slot && *slot ? copy(node, to, (char *)*slot + within, now, put) : iter_zero(to, now);
         total += (int64_t)done;
         offset += done;
         if (done < now)
@@ -196,7 +223,7 @@ static int64_t tmpfs_write(struct node *node, struct iter *from, uint64_t offset
             return total ? total : -ENOSPC;
         size_t within = offset & HAL_PAGE_MASK, now = PAGE_SIZE - within;
         now = now < from->left ? now : from->left;
-        size_t done = iter_get(from, (char *)*slot + within, now);
+        size_t done = copy(node, from, (char *)*slot + within, now, iter_get);
         total += (int64_t)done;
         offset += done;
         if (offset > node->size)
@@ -219,6 +246,7 @@ static void tmpfs_drop(struct node *node, uint64_t from) {
 
 static int tmpfs_truncate(struct node *node, uint64_t size) {
     if (size < node->size) {
+        wait_for_copies(node);
         uint64_t pages = (size + HAL_PAGE_MASK) / PAGE_SIZE;
         vm_cut_node(node, pages);
         tmpfs_drop(node, pages);

@@ -220,14 +220,15 @@ static void leave_robust_list(void) {
 }
 
 static int64_t sys_exit(const uint64_t *a) {
-    if (process.threads == 1)
-        program_exit((int)a[0]);
-    leave_robust_list();
-    if (current->clear_tid) {
+    if (process.threads > 1) {
+        leave_robust_list();
         uint32_t zero = 0;
-        if (copy_to_user(current->clear_tid, &zero, sizeof zero) == 0)
+        if (current->clear_tid && copy_to_user(current->clear_tid, &zero, sizeof zero) == 0)
             futex_wake(current->clear_tid, 1, UINT32_MAX);
     }
+    /* Also where the others have ended while those copies blocked. */
+    if (process.threads == 1)
+        program_exit((int)a[0]);
     process.threads--;
     signal_thread_gone(current);
     thread_exit();
@@ -248,12 +249,18 @@ static int64_t clone_thread(const struct clone_request *request) {
                                      CLONE_DETACHED | CLONE_CHILD_SETTID | 0xff) ||
         request->tls >= HAL_USER_END)
         return -EINVAL;
+    /* Before there is a thread: the copies may block, and a signal would wake it before it is counted. */
+    uint32_t tid = (uint32_t)thread_new_tid();
+    if (request->flags & CLONE_PARENT_SETTID && copy_to_user(request->parent_tid, &tid, sizeof tid) != 0)
+        kprintf("nano: clone could not store the thread's number at 0x%lx\n", request->parent_tid);
+    if (request->flags & CLONE_CHILD_SETTID && copy_to_user(request->child_tid, &tid, sizeof tid) != 0)
+        kprintf("nano: clone could not store the thread's number at 0x%lx\n", request->child_tid);
     struct hal_frame frame = *current->frame;
     frame.rax = 0;
     if (request->stack)
         frame.rsp = request->stack;
     hal_frame_sanitize(&frame);
-    struct thread *thread = thread_create_program(&frame);
+    struct thread *thread = thread_create_program(&frame, (int)tid);
     if (!thread)
         return -EAGAIN;
     hal_context_sync(&current->context);
@@ -263,14 +270,9 @@ static int64_t clone_thread(const struct clone_request *request) {
     thread->blocked = current->blocked;
     memcpy(thread->name, current->tid == PROGRAM_PID ? process.name : current->name, sizeof thread->name);
     thread->clear_tid = request->flags & CLONE_CHILD_CLEARTID ? request->child_tid : 0;
-    uint32_t tid = (uint32_t)thread->tid;
-    if (request->flags & CLONE_PARENT_SETTID && copy_to_user(request->parent_tid, &tid, sizeof tid) != 0)
-        kprintf("nano: clone could not store the thread's number at 0x%lx\n", request->parent_tid);
-    if (request->flags & CLONE_CHILD_SETTID && copy_to_user(request->child_tid, &tid, sizeof tid) != 0)
-        kprintf("nano: clone could not store the thread's number at 0x%lx\n", request->child_tid);
     process.threads++;
     thread_wake(thread);
-    return thread->tid;
+    return (int64_t)tid;
 }
 
 static int64_t sys_clone(const uint64_t *a) {

@@ -92,7 +92,11 @@ static void enter_program(void *argument) {
     hal_user_enter(argument);
 }
 
-struct thread *thread_create_program(const struct hal_frame *frame) {
+int thread_new_tid(void) {
+    return next_tid++;
+}
+
+struct thread *thread_create_program(const struct hal_frame *frame, int tid) {
     struct thread *thread = create("", enter_program, NULL);
     if (!thread)
         return NULL;
@@ -105,7 +109,7 @@ struct thread *thread_create_program(const struct hal_frame *frame) {
     hal_fpu_init(thread->context.fpu);
     thread->context.user = true;
     thread->in_program = true;
-    thread->tid = next_tid++;
+    thread->tid = tid;
     struct hal_frame *top = (struct hal_frame *)((uintptr_t)thread->stack + THREAD_STACK_SIZE) - 1;
     *top = *frame;
     hal_context_init(&thread->context, thread->stack, THREAD_STACK_SIZE - sizeof *top, enter_program, top);

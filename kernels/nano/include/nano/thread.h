@@ -48,8 +48,10 @@ extern struct thread *current;
 void thread_init(void); /* makes the boot stack a thread */
 /* A kernel thread; ready at once. NULL: no memory. */
 struct thread *thread_create(const char *name, void (*entry)(void *), void *argument);
-/* A thread of the program with the given registers, not yet ready. NULL: no memory. */
-struct thread *thread_create_program(const struct hal_frame *frame);
+/* A number that no thread of the program has had. */
+int thread_new_tid(void);
+/* A thread of the program with the given registers, not yet ready; a signal may make it so. NULL: no memory. */
+struct thread *thread_create_program(const struct hal_frame *frame, int tid);
 HAL_NORETURN void thread_exit(void);
 
 /* Makes a blocked thread ready. Any context; nothing happens if it is not blocked. */

@@ -55,6 +55,7 @@ struct node {
     char *name;
     uint32_t mode, references;
     uint32_t links;
+    uint32_t copies; /* tmpfs: under way between its pages and the program */
     bool complete; /* a directory: all children are in memory */
     bool removed;
     uint64_t inode, size, device;
