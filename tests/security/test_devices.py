@@ -201,6 +201,14 @@ def test_a_disk_that_is_unplugged_is_let_go_of_and_missed(
     disk_lost(end)
 
 
+def test_an_exception_whose_signal_waits_for_the_disk_keeps_its_stack(kernel: Path, tmp_path: Path) -> None:
+    program = nano.compile_static(PROGRAMS / "step_threads.c", tmp_path / "step_threads", "musl-gcc")
+    extra = (*drive(disk_root(program, tmp_path)), "-device", "virtio-blk-device,drive=d,serial=system")
+    initrd = nano.archive({"rumpel/settings": devices.settings("root=system,erofs")})
+    end = nano.run(kernel, initrd, tmp_path, memory="64M", extra=extra)
+    assert (end.last_line, end.status) == ("both have stepped to their end", 0), end.console
+
+
 def test_a_disk_that_asks_to_be_reset_is_gone(kernel: Path, waiting: Path, tmp_path: Path) -> None:
     words = nano.command(kernel, tmp_path, "64M")
     words += ["-global", "virtio-mmio.force-legacy=false", *drive(disk_root(waiting, tmp_path))]

@@ -37,21 +37,25 @@ static struct descriptor idt[128] __attribute__((aligned(16)));
 static struct task_state tss __attribute__((aligned(16)));
 /* Null, kernel code, kernel data, (32-bit user code, unused), user data, user code, TSS: the order SYSRET asks for. */
 static uint64_t gdt[8] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0, 0x00cff3000000ffff, 0x00affb000000ffff, 0, 0};
-static uint8_t ist_stacks[4][IST_SIZE] __attribute__((aligned(16)));
+static uint8_t ist_stacks[3][IST_SIZE] __attribute__((aligned(16)));
 
 void pvh_trap_init(void) {
     uint64_t base = (uintptr_t)&tss;
     gdt[6] = (sizeof tss - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
     gdt[7] = base >> 32;
-    for (unsigned i = 0; i < 4; i++)
+    for (unsigned i = 0; i < 3; i++)
         tss.ist[i] = (uintptr_t)(ist_stacks[i] + IST_SIZE);
     tss.io_map = sizeof tss; /* beyond the limit: no port is open to ring 3 */
     struct table_pointer gdt_pointer = {sizeof gdt - 1, (uintptr_t)gdt};
     __asm__ volatile("lgdt %0; ltr %w1" : : "m"(gdt_pointer), "r"(0x30) : "memory");
     for (unsigned vector = 0; vector < 128; vector++) {
         uintptr_t entry = (uintptr_t)trap_vectors + vector * 16;
-        /* Own stacks: #DB, NMI, #DF (the stack itself may be the trouble), #MC. */
-        uint8_t ist = vector == 1 ? 1 : vector == 2 ? 2 : vector == 8 ? 3 : vector == 18 ? 4 : 0;
+        /*
+         * Own stacks: NMI, #DF (the stack itself may be the trouble), #MC, of which none returns. Not #DB, which the program
+         * may raise and which blocks, as its signal's frame may come from a disk: in the kernel there is none, since SYSCALL
+         * clears TF and no debug register is set.
+         */
+        uint8_t ist = vector == 2 ? 1 : vector == 8 ? 2 : vector == 18 ? 3 : 0;
         /* INT3 may be raised by the program. */
         idt[vector] = (struct descriptor){(uint16_t)entry, 0x08, ist, vector == 3 ? 0xee : 0x8e, (uint16_t)(entry >> 16), (uint32_t)(entry >> 32), 0};
     }
