@@ -302,8 +302,8 @@ int64_t vm_remap(uintptr_t address, size_t old_length, size_t new_length, unsign
         }
         if (!(flags & MREMAP_MAYMOVE))
             return -ENOMEM;
-    } else if (!(flags & MREMAP_MAYMOVE) || wish & HAL_PAGE_MASK) {
-        return -EINVAL;
+    } else if (!(flags & MREMAP_MAYMOVE) || wish & HAL_PAGE_MASK || (wish < end && wish + new_length > address)) {
+        return -EINVAL; /* as Linux, also where the new place overlaps the old one */
     }
     int64_t target = vm_map(wish, new_length, area->protection, (area->shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE | (flags & MREMAP_FIXED ? MAP_FIXED : 0),
                             area->node, area->page + (address - area->start) / PAGE_SIZE, area->label);

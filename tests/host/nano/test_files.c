@@ -111,6 +111,21 @@ static void descriptors(void) {
     EQUAL(CALL(SYS_close, (uint64_t)first), -EBADF);
 }
 
+/* What a mapping holds of a file that has no name and is not open may be the last of it. */
+static void a_mapping_does_not_move_over_itself(void) {
+    int64_t fd = open_path("/tmp", O_TMPFILE | O_RDWR);
+    CHECK(fd >= 0);
+    EQUAL(CALL(SYS_write, (uint64_t)fd, scratch, 4096), 4096);
+    int64_t at = CALL(SYS_mmap, 0, 8192, PROT_READ, MAP_SHARED, (uint64_t)fd, 0);
+    CHECK(at > 0);
+    EQUAL(CALL(SYS_close, (uint64_t)fd), 0);
+    EQUAL(CALL(SYS_mremap, (uint64_t)at, 8192, 8192, 3, (uint64_t)at), -EINVAL);
+    EQUAL(CALL(SYS_mremap, (uint64_t)at, 8192, 8192, 3, (uint64_t)at + 4096), -EINVAL);
+    EQUAL(CALL(SYS_mremap, (uint64_t)at, 4096, 8192, 3, (uint64_t)at - 4096), -EINVAL);
+    EQUAL(CALL(SYS_mremap, (uint64_t)at, 4096, 4096, 3, (uint64_t)at - 4096), at - 4096);
+    EQUAL(vm_unmap((uintptr_t)at - 4096, 12288), 0);
+}
+
 int main(void) {
     static char large[10000];
     for (size_t i = 0; i < sizeof large; i++)
@@ -132,5 +147,6 @@ int main(void) {
     initrd(large);
     tmpfs();
     descriptors();
+    a_mapping_does_not_move_over_itself();
     return 0;
 }
