@@ -29,7 +29,7 @@
 #define ETHERNET_HEADER 14
 #define DEFAULT_MTU 1500
 #define MIN_MTU 576
-#define MAX_FRAME 65536
+#define MAX_FRAME 65535
 
 #define BUFFER_SIZE 2048 /* two a page; holds a whole frame of an MTU of 1500 and its header */
 #define MAX_BUFFERS 256
