@@ -55,6 +55,8 @@ int hal_user_map(uintptr_t address, hal_phys_t page, unsigned flags);
 int hal_user_protect(uintptr_t address, unsigned flags);
 /* Whether a page is mapped at `address`; its frame and flags. */
 bool hal_user_lookup(uintptr_t address, hal_phys_t *page, unsigned *flags);
+/* The first page from `address` (page-aligned) on, and below `end`, that is mapped; `end`: none. Takes as long as what is mapped. */
+uintptr_t hal_user_next(uintptr_t address, uintptr_t end);
 /*
  * Unmaps every page in [start, end) and calls `gone` for each. The frames may be used again when this returns, not
  * inside `gone`: the TLB is flushed last.  `gone` may collect them (it must not map or unmap).

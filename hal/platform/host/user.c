@@ -76,6 +76,15 @@ bool hal_user_lookup(uintptr_t address, hal_phys_t *page, unsigned *flags) {
     return true;
 }
 
+uintptr_t hal_user_next(uintptr_t address, uintptr_t end) {
+    uintptr_t next = end;
+    for (unsigned i = 0; i < BUCKETS; i++)
+        for (const struct mapping *mapping = buckets[i]; mapping; mapping = mapping->next)
+            if (mapping->address >= address && mapping->address < next)
+                next = mapping->address;
+    return next;
+}
+
 void hal_user_unmap(uintptr_t start, uintptr_t end, void (*gone)(void *, uintptr_t, hal_phys_t, unsigned), void *context) {
     for (unsigned i = 0; i < BUCKETS; i++)
         for (struct mapping **at = &buckets[i]; *at;) {

@@ -244,6 +244,20 @@ bool hal_user_lookup(uintptr_t address, hal_phys_t *page, unsigned *flags) {
     return true;
 }
 
+uintptr_t hal_user_next(uintptr_t address, uintptr_t end) {
+    while (address < end) {
+        const uint64_t *table = pvh_root_table;
+        unsigned level = 3;
+        while (level > 0 && table[slot(address, level)] & PRESENT)
+            table = hal_phys_to_virt(table[slot(address, level--)] & ADDRESS);
+        if (level == 0 && table[slot(address, 0)] & (PRESENT | NONE))
+            return address;
+        uintptr_t span = (uintptr_t)1 << (12 + 9 * level);
+        address = (address & ~(span - 1)) + span;
+    }
+    return end;
+}
+
 /* Whether a page table below the root is empty. */
 static bool empty(const uint64_t *table) {
     for (unsigned i = 0; i < 512; i++)

@@ -24,6 +24,8 @@ static int64_t map_file(const uint64_t *a, struct file *file) {
         return -EACCES;
     if (!file->node || !file->node->ops->page)
         return -ENODEV;
+    if (a[1] > INT64_MAX || a[5] > INT64_MAX - a[1])
+        return -EOVERFLOW; /* no file is so long, and a page's place in it is counted in bytes */
     return vm_map(a[0], a[1], protection, flags, file->node, a[5] / PAGE_SIZE, NULL);
 }
 

@@ -259,12 +259,10 @@ int vm_protect(uintptr_t address, size_t length, unsigned protection) {
         if (area->protection == protection)
             continue;
         area->protection = protection;
-        for (uintptr_t at = area->start; at < area->end; at += PAGE_SIZE) {
-            hal_phys_t frame;
-            unsigned old;
-            if (hal_user_lookup(at, &frame, &old))
-                hal_user_protect(at, vm_page_rights(area, old, old & HAL_USER_EXECUTE));
-        }
+        hal_phys_t frame;
+        unsigned old;
+        for (uintptr_t at = area->start; (at = vm_next_page(at, area->end, &frame, &old)) < area->end; at += PAGE_SIZE)
+            hal_user_protect(at, vm_page_rights(area, old, old & HAL_USER_EXECUTE));
     }
     merge(address, end);
     return 0;
@@ -309,13 +307,12 @@ int64_t vm_remap(uintptr_t address, size_t old_length, size_t new_length, unsign
                             area->node, area->page + (address - area->start) / PAGE_SIZE, area->label);
     if (target < 0)
         return target;
-    size_t moved = old_length < new_length ? old_length : new_length;
-    for (size_t at = 0; at < moved; at += PAGE_SIZE) {
-        hal_phys_t frame;
-        unsigned old;
-        if (hal_user_lookup(address + at, &frame, &old) && hal_user_move(address + at, (uintptr_t)target + at) != 0)
+    hal_phys_t frame;
+    unsigned old;
+    uintptr_t moved = address + (old_length < new_length ? old_length : new_length);
+    for (uintptr_t at = address; (at = vm_next_page(at, moved, &frame, &old)) < moved; at += PAGE_SIZE)
+        if (hal_user_move(at, (uintptr_t)target + (at - address)) != 0)
             return -ENOMEM;
-    }
     vm_unmap(address, old_length);
     return target;
 }

@@ -3,6 +3,8 @@
 #include "nano/page.h"
 #include "nano/vfs.h"
 
+#define LARGE ((uintptr_t)2 << 20) /* of so many bytes the page tables know sooner that there is nothing than by each page */
+
 static size_t resident;
 
 size_t vm_resident_pages(void) {
@@ -49,6 +51,12 @@ unsigned vm_page_rights(const struct vma *area, unsigned old, bool execute) {
     return flags;
 }
 
+uintptr_t vm_next_page(uintptr_t address, uintptr_t end, hal_phys_t *frame, unsigned *flags) {
+    while (address < end && !hal_user_lookup(address, frame, flags))
+        address = end - address < LARGE ? address + PAGE_SIZE : hal_user_next(address, end);
+    return address;
+}
+
 int vm_map_page(const struct vma *area, uintptr_t address, void *page, bool owned) {
     int status = hal_user_map(address, hal_virt_to_phys(page), vm_page_rights(area, owned ? HAL_USER_OWNED : 0, false));
     if (status == 0)
@@ -63,12 +71,14 @@ void vm_cut_node(const struct node *node, uint64_t from) {
         if (area->node != node || area->page + pages <= from)
             continue;
         uint64_t first = from > area->page ? from - area->page : 0;
-        for (uintptr_t at = area->start + first * PAGE_SIZE; at < area->end; at += PAGE_SIZE) {
-            hal_phys_t frame;
-            unsigned flags;
+        hal_phys_t frame;
+        unsigned flags;
+        uintptr_t at = area->start + first * PAGE_SIZE;
+        while ((at = vm_next_page(at, area->end, &frame, &flags)) < area->end) {
             /* Private copies stay the program's. */
-            if (hal_user_lookup(at, &frame, &flags) && !(flags & HAL_USER_OWNED))
+            if (!(flags & HAL_USER_OWNED))
                 vm_drop_pages(at, at + PAGE_SIZE);
+            at += PAGE_SIZE;
         }
     }
 }

@@ -153,6 +153,7 @@ int main(void) {
     P(m = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0));
     R(munmap(m, 4096));
     P(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 4095));
+    P(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, -4096));
     R(close(fd));
     fd = open("/tmp/abi-map", O_WRONLY);
     P(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0));
@@ -171,6 +172,26 @@ int main(void) {
     R(munmap(m, 4096));
     R(close(fd));
     R(unlink("/tmp/abi-map"));
+
+    SECTION("much reserved, little used");
+    size_t much = (size_t)1 << 45;
+    m = mmap(NULL, much, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    C(m != MAP_FAILED);
+    for (size_t i = 0; i < 32; i++)
+        m[much / 32 * i + i * 4096] = (char)(i + 1);
+    R(mprotect(m, much, PROT_READ));
+    T_WRITE(m + much / 32 * 7 + 7 * 4096);
+    T_READ(m + much - 4096);
+    R(munmap(m + much / 2, much / 2));
+    C(mmap(m + much / 2, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == m + much / 2);
+    char *moved = mremap(m, much / 2, much / 2 + 4096, MREMAP_MAYMOVE);
+    C(moved != MAP_FAILED && moved != m);
+    for (size_t i = 0; i < 16; i++)
+        if (moved[much / 32 * i + i * 4096] != (char)(i + 1))
+            printf("page %zu did not move along\n", i);
+    R(munmap(moved, much / 2 + 4096));
+    P(mremap(m + much / 2, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, m + much / 2));
+    R(munmap(m + much / 2, 4096));
 
     SECTION("brk");
     char *end = (char *)syscall(SYS_brk, 0);

@@ -1,6 +1,7 @@
 /* The initrd's tree, tmpfs, the descriptor table and the ELF loader. */
 #include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "host.h"
@@ -126,6 +127,38 @@ static void a_mapping_does_not_move_over_itself(void) {
     EQUAL(vm_unmap((uintptr_t)at - 4096, 12288), 0);
 }
 
+/* Whoever reserves tens of TiB has few pages in them; a call must not look for each that could be there. */
+static void what_is_reserved_costs_nothing_to_change(void) {
+    uint64_t size = 1ull << 46, touched[2] = {0, (1ull << 45) + 4096};
+    int64_t fd = open_path("/tmp", O_TMPFILE | O_RDWR);
+    CHECK(fd >= 0);
+    EQUAL(CALL(SYS_ftruncate, (uint64_t)fd, size), 0);
+    for (unsigned shared = 0; shared < 2; shared++) {
+        unsigned flags = shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        int64_t at = CALL(SYS_mmap, 0, size, PROT_READ | PROT_WRITE, flags, (uint64_t)fd, 0);
+        CHECK(at > 0);
+        EQUAL(copy_to_user((uintptr_t)at + touched[0], "one", 3), 0);
+        EQUAL(shared ? 0 : copy_to_user((uintptr_t)at + touched[1], "two", 3), 0);
+        EQUAL(CALL(SYS_mprotect, (uint64_t)at, size, PROT_READ), 0);
+        for (unsigned i = 0; i < 2 - shared; i++)
+            EQUAL(copy_to_user((uintptr_t)at + touched[i], "x", 1), -EFAULT);
+        EQUAL(CALL(SYS_mprotect, (uint64_t)at, size, PROT_READ | PROT_WRITE), 0);
+        /* A longer one must go elsewhere, and what is there goes along. */
+        EQUAL(CALL(SYS_munmap, (uint64_t)at + size / 2 + 8192, size / 2 - 8192), 0);
+        EQUAL(CALL(SYS_mmap, (uint64_t)at + size / 2 + 8192, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, 0, 0), at + (int64_t)(size / 2) + 8192);
+        int64_t moved = CALL(SYS_mremap, (uint64_t)at, size / 2 + 8192, size / 2 + 12288, 1);
+        CHECK(moved > 0 && moved != at);
+        char got[3];
+        EQUAL(copy_from_user(got, (uintptr_t)moved + touched[1 - shared], sizeof got), 0);
+        CHECK(memcmp(got, shared ? "one" : "two", 3) == 0);
+        EQUAL(shared ? CALL(SYS_ftruncate, (uint64_t)fd, 0) : 0, 0);
+        EQUAL(copy_from_user(got, (uintptr_t)moved, sizeof got), shared ? -EFAULT : 0);
+        EQUAL(vm_unmap((uintptr_t)at, size), 0);
+        EQUAL(vm_unmap((uintptr_t)moved, size / 2 + 12288), 0);
+    }
+    EQUAL(CALL(SYS_close, (uint64_t)fd), 0);
+}
+
 int main(void) {
     static char large[10000];
     for (size_t i = 0; i < sizeof large; i++)
@@ -148,5 +181,7 @@ int main(void) {
     tmpfs();
     descriptors();
     a_mapping_does_not_move_over_itself();
+    alarm(20);
+    what_is_reserved_costs_nothing_to_change();
     return 0;
 }

@@ -17,6 +17,11 @@ unsigned vm_page_rights(const struct vma *area, unsigned old, bool execute);
  * 0; -ENOMEM, -EBUSY (a page is there): the page stays the caller's.
  */
 int vm_map_page(const struct vma *area, uintptr_t address, void *page, bool owned);
+/*
+ * The first page of [address, end) that is in the page table, with its frame and its rights; `end`: none. Takes as long as
+ * there are pages, not as the range is long: a program may reserve any length.
+ */
+uintptr_t vm_next_page(uintptr_t address, uintptr_t end, hal_phys_t *frame, unsigned *flags);
 /* Takes the pages of [start, end) out of the page table and frees those that are owned. */
 void vm_drop_pages(uintptr_t start, uintptr_t end);
 
