@@ -160,6 +160,14 @@ def test_an_unknown_word_on_the_command_line_is_named(kernel: Path, good: bytes,
     assert (end.control, end.last_line, end.qemu) == ((f"fail {why}",), f"nano: {why}", nano.Status.SETTINGS)
 
 
+@pytest.mark.parametrize("address", ["800000000000", "7ffffffff000", "3ffffffff000", "fffffffffffff000"])
+def test_a_device_where_no_memory_can_be_is_not_there(kernel: Path, good: bytes, tmp_path: Path, address: str) -> None:
+    line = f"virtio_mmio.device=512@0x{address}:5"
+    end = nano.run(kernel, program(good), tmp_path, memory="32M", extra=("-append", line))
+    assert f"virtio-mmio: No virtio device is at {address}, which the command line names." in end.console
+    assert end.status == 0
+
+
 def test_a_machine_without_randomness_starts_no_program(kernel: Path, good: bytes, tmp_path: Path) -> None:
     end = nano.run(kernel, program(good), tmp_path, memory="32M", cpu="qemu64", rng=False)
     why = "The machine has no source of randomness: no virtio-rng device, and a CPU without RDSEED and RDRAND."

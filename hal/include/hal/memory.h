@@ -24,7 +24,10 @@ void hal_memory_ready(void);
 void *hal_phys_to_virt(hal_phys_t address);
 hal_phys_t hal_virt_to_phys(const void *pointer);
 
-/* Maps device registers, uncached; they stay mapped for ever. Returns NULL where no page table could be allocated. */
+/*
+ * Maps device registers, uncached; they stay mapped for ever. NULL: no page table could be allocated, or no such
+ * address can be.
+ */
 volatile void *hal_mmio_map(hal_phys_t address, size_t size);
 
 /*

@@ -131,7 +131,19 @@ void pvh_mmu_map_ram(hal_phys_t base, uint64_t size) {
     }
 }
 
+/* Whether the CPU has such addresses, and the direct map a place for them. */
+static bool is_addressable(hal_phys_t address, size_t size) {
+    uint64_t end = 1ull << 32;
+    if (address < end && size <= end - address)
+        return true; /* without asking, as at each start */
+    unsigned bits = cpuid(0x80000000, 0).a >= 0x80000008 ? cpuid(0x80000008, 0).a & 0xff : 36;
+    end = bits < 46 ? 1ull << bits : PVH_STACK_BASE - PVH_DIRECT_BASE;
+    return address < end && size <= end - address;
+}
+
 volatile void *hal_mmio_map(hal_phys_t address, size_t size) {
+    if (!is_addressable(address, size))
+        return NULL;
     for (hal_phys_t at = address & ~0x1fffffull; at < address + size; at += 0x200000) {
         uint64_t *entry = walk(PVH_DIRECT_BASE + at, 1, PRESENT | WRITE);
         if (!entry)
