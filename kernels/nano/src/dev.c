@@ -87,12 +87,14 @@ static int64_t console_read(struct file *file, struct iter *to, uint64_t offset)
     int status = wait_until(&input_waitq, has_input, NULL, HAL_FOREVER);
     if (status != 0)
         return status;
-    size_t now = INPUT_SIZE - input_start;
-    now = now < input_length ? now : input_length;
-    now = now < to->left ? now : to->left;
-    size_t done = iter_put(to, input + input_start, now);
-    input_start = (input_start + done) % INPUT_SIZE;
-    input_length -= done;
+    /* Taken before the copy, which may block: another thread reads what follows. */
+    char chunk[256];
+    size_t now = 0;
+    for (; now < sizeof chunk && now < to->left && input_length > 0; now++, input_length--) {
+        chunk[now] = input[input_start];
+        input_start = (input_start + 1) % INPUT_SIZE;
+    }
+    size_t done = iter_put(to, chunk, now);
     return done ? (int64_t)done : -EFAULT;
 }
 

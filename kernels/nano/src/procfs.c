@@ -188,6 +188,13 @@ static int text_open(struct node *node, struct file *file) {
 
 static const struct node_ops text_node = {.file_ops = &text_ops, .open = text_open};
 
+/* A link's target goes with the last who looks at it: who follows it may wait for a disk, and who copies it too. */
+static void link_free(struct node *node) {
+    kfree((void *)node->data);
+}
+
+static const struct node_ops link_ops = {.free = link_free};
+
 /* /proc/self/fd: links to what is open. The children are made anew at each look. */
 static int fd_link(struct node *directory, size_t fd) {
     char name[16], target[PATH_MAX];
@@ -198,22 +205,15 @@ static int fd_link(struct node *directory, size_t fd) {
         hal_format(target, sizeof target, file->ops->is_socket ? "socket:[%lu]" : "anon_inode:[%lu]", (uintptr_t)file >> 4 & 0xffffff);
     file_put(file);
     hal_format(name, sizeof name, "%lu", fd);
-    struct node *node = node_child(directory, name, strlen(name));
     char *copy = kstrdup(target);
-    if (!copy)
-        return -ENOMEM;
+    struct node *node = copy ? node_create(&proc_filesystem, &link_ops, name, strlen(name), S_IFLNK | 0700) : NULL;
     if (!node) {
-        node = node_create(&proc_filesystem, directory->ops, name, strlen(name), S_IFLNK | 0700);
-        if (!node) {
-            kfree(copy);
-            return -ENOMEM;
-        }
-        node_attach(directory, node);
-    } else {
-        kfree((void *)node->data);
+        kfree(copy);
+        return -ENOMEM;
     }
     node->data = copy;
     node->size = strlen(copy);
+    node_attach(directory, node);
     return 0;
 }
 
@@ -221,8 +221,6 @@ static void fd_forget(struct node *directory) {
     while (directory->children) {
         struct node *child = directory->children;
         directory->children = child->next;
-        kfree((void *)child->data);
-        child->data = "";
         child->removed = true;
         node_put(child);
     }

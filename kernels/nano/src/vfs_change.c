@@ -117,6 +117,8 @@ int vfs_rename(struct node *old_base, const char *old_path, struct node *new_bas
         status = -EXDEV;
     else if (!from->ops->rename)
         status = -EROFS;
+    else if (to->removed)
+        status = -ENOENT;
     else if (is_below(to, child))
         status = -EINVAL;
     else if (target == child)

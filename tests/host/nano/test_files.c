@@ -127,6 +127,18 @@ static void a_mapping_does_not_move_over_itself(void) {
     EQUAL(vm_unmap((uintptr_t)at - 4096, 12288), 0);
 }
 
+static void nothing_moves_into_a_folder_that_is_gone(void) {
+    EQUAL(CALL(SYS_mkdir, text("/tmp/gone"), 0700), 0);
+    int64_t folder = open_path("/tmp/gone", O_RDONLY), fd = open_path("/tmp/stays", O_CREAT | O_RDWR);
+    CHECK(folder >= 0 && fd >= 0);
+    EQUAL(CALL(SYS_rmdir, text("/tmp/gone")), 0);
+    EQUAL(copy_to_user(scratch + 512, "new", 4), 0);
+    EQUAL(CALL(SYS_renameat, 0, text("/tmp/stays"), (uint64_t)folder, scratch + 512), -ENOENT);
+    EQUAL(CALL(SYS_unlink, text("/tmp/stays")), 0);
+    EQUAL(CALL(SYS_close, (uint64_t)folder), 0);
+    EQUAL(CALL(SYS_close, (uint64_t)fd), 0);
+}
+
 /* Whoever reserves tens of TiB has few pages in them; a call must not look for each that could be there. */
 static void what_is_reserved_costs_nothing_to_change(void) {
     uint64_t size = 1ull << 46, touched[2] = {0, (1ull << 45) + 4096};
@@ -181,6 +193,7 @@ int main(void) {
     tmpfs();
     descriptors();
     a_mapping_does_not_move_over_itself();
+    nothing_moves_into_a_folder_that_is_gone();
     alarm(20);
     what_is_reserved_costs_nothing_to_change();
     return 0;

@@ -7,6 +7,7 @@
 #include "blocking.h"
 #include "check.h"
 #include "hal/clock.h"
+#include "hal/driver.h"
 #include "hal/memory.h"
 #include "host.h"
 #include "nano/file.h"
@@ -20,6 +21,8 @@
 
 static uintptr_t memory; /* the program's: some pages of scratch */
 static uint64_t fds[2];
+static const struct hal_console_ops no_ops;
+static struct hal_console console = {.ops = &no_ops};
 
 static int64_t call(uint64_t number, const uint64_t *a) {
     return host_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
@@ -169,6 +172,54 @@ static void two_writers_of_a_pipe_do_not_meet(void) {
     close_pipe();
 }
 
+/* /proc */
+
+static void another_looks_at_what_is_open(void) {
+    static const char path[] = "/proc/self/fd/7"; /* one that is not there yet */
+    EQUAL(copy_to_user(memory + 512, path, sizeof path), 0);
+    EQUAL(CALL(SYS_readlink, memory + 512, memory + 1024, 100), -ENOENT);
+}
+
+/* The links are made anew at each look, also while another thread reads one. */
+static void a_links_target_stays_while_it_is_copied(void) {
+    static const char path[] = "/tmp/file", link[] = "/proc/self/fd/0";
+    char got[9];
+    EQUAL(copy_to_user(memory, path, sizeof path), 0);
+    EQUAL(CALL(SYS_open, memory, O_RDWR | O_CREAT, 0600), 0);
+    EQUAL(copy_to_user(memory, link, sizeof link), 0);
+    uintptr_t at = blocking_memory(4096);
+    meanwhile = another_looks_at_what_is_open;
+    EQUAL(CALL(SYS_readlink, memory, at, 100), 9);
+    CHECK(!meanwhile);
+    EQUAL(copy_from_user(got, at, sizeof got), 0);
+    CHECK(memcmp(got, path, sizeof got) == 0);
+    EQUAL(CALL(SYS_close, 0), 0);
+}
+
+/* The console */
+
+static void another_reads_the_console(void) {
+    EQUAL(CALL(SYS_read, fds[0], memory + 512, 4), 2);
+}
+
+static void what_was_typed_is_read_once(void) {
+    static const char path[] = "/dev/console";
+    char got[4];
+    EQUAL(copy_to_user(memory, path, sizeof path), 0);
+    fds[0] = (uint64_t)CALL(SYS_open, memory, O_RDWR | O_NONBLOCK, 0);
+    console.input("abcdef", 6);
+    uintptr_t at = blocking_memory(4096);
+    meanwhile = another_reads_the_console;
+    EQUAL(CALL(SYS_read, fds[0], at, 4), 4);
+    CHECK(!meanwhile);
+    EQUAL(copy_from_user(got, at, sizeof got), 0);
+    CHECK(memcmp(got, "abcd", 4) == 0);
+    EQUAL(copy_from_user(got, memory + 512, 2), 0);
+    CHECK(memcmp(got, "ef", 2) == 0);
+    EQUAL(CALL(SYS_read, fds[0], memory, 4), -EAGAIN);
+    EQUAL(CALL(SYS_close, fds[0]), 0);
+}
+
 /* Threads */
 
 static unsigned uncounted;
@@ -213,6 +264,7 @@ static void the_last_of_two_threads_that_end_at_once_ends_the_program(void) {
 
 int main(void) {
     host_start((size_t)16 << 20);
+    hal_console_register(&console);
     vfs_init();
     vfs_mount_all();
     vm_init();
@@ -226,6 +278,8 @@ int main(void) {
     EQUAL(clear_user(memory, 4096), 0);
     a_byte_of_a_pipe_is_read_once();
     two_writers_of_a_pipe_do_not_meet();
+    a_links_target_stays_while_it_is_copied();
+    what_was_typed_is_read_once();
     a_new_thread_counts_before_it_can_run();
     the_last_of_two_threads_that_end_at_once_ends_the_program(); /* and nothing after it */
     return 0;
