@@ -39,6 +39,12 @@
 typedef uint64_t hal_phys_t;
 
 #define HAL_NORETURN __attribute__((noreturn))
+/* A function that a debugger looks for: the optimizer leaves it where it is, with the arguments that it has. */
+#if __has_attribute(noipa)
+#define HAL_LANDMARK __attribute__((noipa))
+#else
+#define HAL_LANDMARK __attribute__((noinline))
+#endif
 /* Left as it is where -ftrivial-auto-var-init would clear it: for arrays of which only what was written is read. */
 #define HAL_UNINITIALIZED __attribute__((uninitialized))
 #define HAL_PRINTF(text, rest) __attribute__((format(printf, text, rest)))

@@ -48,7 +48,7 @@ void hal_context_init(struct hal_context *context, void *stack, size_t stack_siz
 void hal_context_switch(struct hal_context *from, struct hal_context *to);
 
 /* Makes a frame that starts the program at `entry` with stack pointer `stack`, all other registers zero. */
-void hal_frame_init(struct hal_frame *frame, uintptr_t entry, uintptr_t stack);
+HAL_LANDMARK void hal_frame_init(struct hal_frame *frame, uintptr_t entry, uintptr_t stack);
 /* Enters the program with `frame` on the current thread's stack; the kernel gets control again through hal/kernel.h. */
 HAL_NORETURN void hal_user_enter(const struct hal_frame *frame);
 /* Makes a frame that the program supplied (rt_sigreturn) safe: ring 3 selectors, canonical rip, harmless flags. */

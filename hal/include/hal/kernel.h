@@ -8,7 +8,7 @@
 #include "hal/cpu.h"
 
 /* The kernel's life, on the boot stack. Called once. */
-HAL_NORETURN void kernel_main(void);
+HAL_LANDMARK HAL_NORETURN void kernel_main(void);
 
 /* One page of memory (not cleared), 0 where there is none: for page tables and stacks. */
 hal_phys_t kernel_page_alloc(void);

@@ -27,7 +27,7 @@ extern const char *program_start_line;
 /* Loads the program that the settings name and starts its first thread. Ends the machine with `fail` where it cannot. */
 void program_start(void);
 /* Ends the program and the machine: `exit STATUS` on the control channel. */
-HAL_NORETURN void program_exit(int status);
+HAL_LANDMARK HAL_NORETURN void program_exit(int status);
 /* Ends the program as killed by `signal`, with a report on the console that says why (a sentence without its end). */
 HAL_NORETURN void program_killed(int signal, const char *format, ...) HAL_PRINTF(2, 3);
 /* As program_killed() by SIGKILL, because memory is used up. */
