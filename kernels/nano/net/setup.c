@@ -6,6 +6,7 @@
 #include "hal/driver.h"
 #include "hal/string.h"
 #include "lwip/dhcp.h"
+#include "lwip/etharp.h"
 #include "lwip/ethip6.h"
 #include "lwip/init.h"
 #include "lwip/ip6_addr.h"
@@ -96,6 +97,7 @@ static void write_file(const char *name, const char *text) {
         kprintf("nano: The file '%s' could not be written (error %d).\n", link, (int)-status);
 }
 
+/* When a program can see them first: most never look, and to write them takes longer than the rest of the set-up. */
 static void write_names(void) {
     char text[192], address[40];
     struct file *file;
@@ -249,7 +251,7 @@ static void set_up(void) {
     start_stack();
     program_start_line = "start listen"; /* see tcp_listen.c */
     if (!net && !net6) {
-        write_names();
+        vfs_make_late(write_names);
         return;
     }
     struct hal_net *device = hal_net_first();
@@ -274,8 +276,10 @@ static void set_up(void) {
         wait_for_lease();
     } else {
         netif_set_addr(netif, &address, &mask, &gateway);
+        if (gateway.addr)
+            etharp_request(netif, &gateway); /* the first answer to a peer need not wait for it */
         net_settle();
     }
-    write_names();
+    vfs_make_late(write_names);
 }
 INITCALL(INIT_FILES, set_up);

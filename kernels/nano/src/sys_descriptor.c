@@ -201,6 +201,7 @@ static int64_t read_directory(struct file *file, uintptr_t to, size_t room) {
     struct node *directory = file->node;
     if (!directory || (directory->mode & S_IFMT) != S_IFDIR)
         return -ENOTDIR;
+    vfs_late();
     if (directory->ops->fill && !directory->complete) {
         int status = directory->ops->fill(directory);
         if (status != 0)

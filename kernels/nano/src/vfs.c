@@ -183,7 +183,28 @@ static int walk(struct node *base, const char *path, unsigned flags, struct node
     return 0;
 }
 
+static void (*late_files)(void);
+
+void vfs_make_late(void (*make)(void)) {
+    late_files = make;
+}
+
+void vfs_late(void) {
+    void (*make)(void) = late_files;
+    late_files = NULL; /* what it looks for itself finds what there is */
+    if (make)
+        make();
+}
+
 int vfs_lookup(struct node *base, const char *path, unsigned flags, struct node **found, char *last) {
+    if (flags & LOOKUP_PARENT)
+        vfs_late(); /* what is there is changed */
+    int status = walk(base, path, flags, found, last, 0);
+    if ((status != -ENOENT && status != LOOKUP_MISSING) || !late_files)
+        return status;
+    if (status == LOOKUP_MISSING)
+        node_put(*found);
+    vfs_late();
     return walk(base, path, flags, found, last, 0);
 }
 

@@ -171,6 +171,64 @@ static void what_is_reserved_costs_nothing_to_change(void) {
     EQUAL(CALL(SYS_close, (uint64_t)fd), 0);
 }
 
+static unsigned made;
+
+static void make_files(void) {
+    struct file *file;
+    made++;
+    EQUAL(vfs_open(NULL, "/tmp/nothing", O_RDONLY, 0, &file), -ENOENT); /* it is not called once more */
+    EQUAL(vfs_write_file("/tmp/late", 0644, "late", 4), 4);
+}
+
+/* Each way to see it, from the beginning: it is not there before, and made by the first that could tell. */
+static void a_late_file_is_made_when_it_could_be_seen_first(void) {
+    for (unsigned way = 0; way < 6; way++) {
+        made = 0;
+        vfs_make_late(make_files);
+        int64_t folder = open_path("/tmp", O_RDONLY | O_DIRECTORY), known = open_path("/etc/motd", O_RDONLY);
+        CHECK(folder >= 0 && known >= 0);
+        EQUAL(made, 0);
+        int64_t fd = -1;
+        switch (way) {
+        case 0:
+            fd = open_path("/tmp/late", O_RDONLY);
+            CHECK(fd >= 0);
+            break;
+        case 1:
+            fd = open_path("/tmp/late", O_RDWR | O_CREAT);
+            CHECK(fd >= 0);
+            EQUAL(CALL(SYS_lseek, (uint64_t)fd, 0, SEEK_END), 4);
+            break;
+        case 2:
+            EQUAL(open_path("/tmp/late", O_RDWR | O_CREAT | O_EXCL), -EEXIST);
+            break;
+        case 3:
+            EQUAL(CALL(SYS_mkdir, text("/tmp/late"), 0700), -EEXIST);
+            break;
+        case 4:
+            EQUAL(CALL(SYS_unlink, text("/tmp/late")), 0);
+            break;
+        case 5: {
+            char entries[512] = {0};
+            int64_t size = CALL(SYS_getdents64, (uint64_t)folder, scratch + 512, sizeof entries);
+            CHECK(size > 0);
+            EQUAL(copy_from_user(entries, scratch + 512, (size_t)size), 0);
+            bool listed = false;
+            for (size_t at = 0; at + 5 <= sizeof entries; at++)
+                listed = listed || memcmp(entries + at, "late", 5) == 0;
+            CHECK(listed);
+        }
+        }
+        EQUAL(made, 1);
+        EQUAL(open_path("/tmp/nothing", O_RDONLY), -ENOENT);
+        EQUAL(made, 1);
+        EQUAL(CALL(SYS_unlink, text("/tmp/late")), way == 4 ? -ENOENT : 0);
+        EQUAL(fd < 0 ? 0 : CALL(SYS_close, (uint64_t)fd), 0);
+        EQUAL(CALL(SYS_close, (uint64_t)folder), 0);
+        EQUAL(CALL(SYS_close, (uint64_t)known), 0);
+    }
+}
+
 int main(void) {
     static char large[10000];
     for (size_t i = 0; i < sizeof large; i++)
@@ -194,6 +252,7 @@ int main(void) {
     descriptors();
     a_mapping_does_not_move_over_itself();
     nothing_moves_into_a_folder_that_is_gone();
+    a_late_file_is_made_when_it_could_be_seen_first();
     alarm(20);
     what_is_reserved_costs_nothing_to_change();
     return 0;

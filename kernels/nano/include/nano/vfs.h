@@ -89,6 +89,12 @@ enum { LOOKUP_NOFOLLOW = 1, LOOKUP_PARENT = 2, LOOKUP_DIRECTORY = 4, LOOKUP_CREA
  * is -EISDIR. -ENOENT, -ENOTDIR, -ELOOP, -ENAMETOOLONG.
  */
 int vfs_lookup(struct node *base, const char *path, unsigned flags, struct node **found, char *last);
+/*
+ * Files that few programs look for are made late: `make`, which may block, is called once, before a lookup finds nothing,
+ * before names are changed, and before a directory is listed. vfs_late() calls it now, if it was not yet.
+ */
+void vfs_make_late(void (*make)(void));
+void vfs_late(void);
 int vfs_open(struct node *base, const char *path, unsigned flags, uint32_t mode, struct file **opened);
 /* mkdir, mknod, symlink (with `target`); unlink and rmdir; rename; truncate, as their system calls. */
 int vfs_make(struct node *base, const char *path, uint32_t mode, const char *target);
