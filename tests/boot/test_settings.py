@@ -80,13 +80,16 @@ def test_every_setting_reaches_the_program_and_no_file_of_the_image_changes(look
     assert digests(image) == before
 
 
-def test_a_web_service_takes_its_settings_at_start_and_answers() -> None:
-    assert rumpel("build", "sqlite-web").returncode == 0
-    image = ROOT / "build/sqlite-web/debian-microvm"
+def test_a_web_service_takes_its_settings_at_start_and_answers(tmp_path: Path) -> None:
+    # A folder of its own: another test may build sqlite-web meanwhile, and be asked for it in other words.
+    (tmp_path / "compositions").mkdir()
+    (tmp_path / "compositions/service.yaml").write_text("schema: 1\nname: service\nextends: sqlite-web\n")
+    assert rumpel("build", "service", project=tmp_path).returncode == 0
+    image = tmp_path / "build/service/debian-microvm"
     before = digests(image)
     done = rumpel(
-        "run", "sqlite-web", "-d", "--json", "--accel", "tcg", "-e", "LIMIT=50", "-p", "0:http", "--memory", "88M",
-        "--address", "192.168.77.9/24,192.168.77.1,192.168.77.3",
+        "run", "service", "-d", "--json", "--accel", "tcg", "-e", "LIMIT=50", "-p", "0:http", "--memory", "88M",
+        "--address", "192.168.77.9/24,192.168.77.1,192.168.77.3", project=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     url = json.loads(done.stdout)["urls"]["http"]
@@ -96,7 +99,7 @@ def test_a_web_service_takes_its_settings_at_start_and_answers() -> None:
     request = urllib.request.Request(f"{url}/api/query", body.encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert len(json.load(answer)["rows"]) == 50
-    assert rumpel("stop", "sqlite-web").returncode == 0
+    assert rumpel("stop", "service").returncode == 0
     assert digests(image) == before
 
 
