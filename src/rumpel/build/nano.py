@@ -45,7 +45,7 @@ class NanoKernel:
         kernel = self.plan.kernel
         own = [path for path in kernel.platform if path != SYMBOL_TABLE]
         own += [f"{kernel.directory}/{name}" for name in kernel.files]
-        objects = [self._compile(path, self._own) for path in own if is_whole(path)]
+        objects = [self._compile(path, self._own) for path in own]
         for driver in self.plan.drivers:
             objects += [
                 self._compile(f"{driver.directory}/{name}", self._own, flags=SPEED_FLAGS) for name in driver.sources
@@ -59,11 +59,9 @@ class NanoKernel:
         for files in kernel.group_files:
             source = self._source(files.source)
             objects += [self._foreign(source, name) for name in files.files]
-        apart = [self._compile(path, self._own) for path in own if not is_whole(path)]
         targets = [f"{self.folder}/debug/kernel", f"{self.folder}/kernel"]
         link = LinkKernel(part=self._part, tools=self.tools)
-        sources = [self.file(LINKER_SCRIPT), self.file(SYMBOL_TABLE), *objects, *apart]
-        debug, stripped = self.step(link, sources, targets)
+        debug, stripped = self.step(link, [self.file(LINKER_SCRIPT), self.file(SYMBOL_TABLE), *objects], targets)
         return stripped, debug
 
     @property
