@@ -250,10 +250,9 @@ static void set_up(void) {
     gateway6 = name_server6 = (ip6_addr_t){0};
     start_stack();
     program_start_line = "start listen"; /* see tcp_listen.c */
-    if (!net && !net6) {
-        vfs_make_late(write_names);
+    vfs_make_late(write_names);
+    if (!net && !net6)
         return;
-    }
     struct hal_net *device = hal_net_first();
     if (!device)
         program_fail(FAIL_NETWORK, "The setting '%s' asks for a network, but there is no network device.", net ? "net" : "net6");
@@ -280,6 +279,5 @@ static void set_up(void) {
             etharp_request(netif, &gateway); /* the first answer to a peer need not wait for it */
         net_settle();
     }
-    vfs_make_late(write_names);
 }
 INITCALL(INIT_FILES, set_up);
