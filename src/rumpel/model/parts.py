@@ -231,7 +231,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class SourceChange:
-    """One of an emulator's `changes`: in `file`, the first `old` behind `after` becomes `new`."""
+    """One of an emulator's `changes`: in `file`, the first `old` behind `after` (empty: of all) becomes `new`."""
 
     file: str
     because: str

@@ -10,19 +10,10 @@ import hashlib
 import msgspec
 
 from rumpel.model.lock import Lock
+from rumpel.model.parts import SourceChange
 from rumpel.model.project import Project
 from rumpel.resolve.pins import pinned_sources
 from rumpel.resolve.plan import Frozen, Source
-
-
-class Change(Frozen, frozen=True):
-    """A place of QEMU's source: in `file`, the first `old` behind `after` (empty: of all) becomes `new`."""
-
-    file: str
-    because: str
-    after: str
-    old: str
-    new: str
 
 
 class EmulatorPlan(Frozen, frozen=True):
@@ -34,7 +25,7 @@ class EmulatorPlan(Frozen, frozen=True):
     symbols: tuple[str, ...]
     sources: tuple[Source, ...]
     files: tuple[tuple[str, str], ...] = ()
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SourceChange, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -64,5 +55,5 @@ def plan_emulator(project: Project, name: str, lock: Lock) -> EmulatorPlan:
             (path, project.locate(f"{emulator.origin.directory}/{name}").read_text("utf-8"))
             for path, name in emulator.files
         ),
-        changes=tuple(Change(each.file, each.because, each.after, each.old, each.new) for each in emulator.changes),
+        changes=emulator.changes,
     )

@@ -15,7 +15,8 @@ from rumpel.build.emulators import built_emulator, folder_of, forget_built, prog
 from rumpel.build.lock import hold
 from rumpel.build.step import Workspace
 from rumpel.errors import BuildError, HostError
-from rumpel.resolve.emulator import Change, EmulatorPlan
+from rumpel.model.parts import SourceChange
+from rumpel.resolve.emulator import EmulatorPlan
 from rumpel.resolve.plan import Source
 
 RUNS = """#!/bin/sh
@@ -144,7 +145,7 @@ def test_what_is_linked_in_is_told_with_its_version() -> None:
         linked_versions(["libc6-dev", "no-such-package"])
 
 
-def changed_plan(*changes: Change, files: tuple[tuple[str, str], ...] = ()) -> EmulatorPlan:
+def changed_plan(*changes: SourceChange, files: tuple[tuple[str, str], ...] = ()) -> EmulatorPlan:
     return EmulatorPlan(
         name="qemu",
         target="x86_64-softmmu",
@@ -165,7 +166,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_a_change_is_made_behind_its_place_in_a_tree_of_its_own(tree: Path, tmp_path: Path) -> None:
-    change = Change(file="qom/object.c", because="it is faster", after="far:", old="one();", new="two();")
+    change = SourceChange(file="qom/object.c", because="it is faster", after="far:", old="one();", new="two();")
     place = changed_source(changed_plan(change), tree, tmp_path / "place")
     assert (place / "qom/object.c").read_text() == "one();\nfar:\ntwo();\none();\n"
     assert (tree / "qom/object.c").read_text() == "one();\nfar:\none();\none();\n"
@@ -202,7 +203,7 @@ def test_a_source_without_changes_is_used_where_it_lies(tree: Path, tmp_path: Pa
 def test_a_change_that_does_not_fit_is_named_with_its_reason(
     tree: Path, tmp_path: Path, file: str, after: str, old: str, said: str
 ) -> None:
-    change = Change(file=file, because="it is faster", after=after, old=old, new="x")
+    change = SourceChange(file=file, because="it is faster", after=after, old=old, new="x")
     with pytest.raises(BuildError) as caught:
         changed_source(changed_plan(change), tree, tmp_path / "place")
     assert str(caught.value).splitlines()[0] == (
