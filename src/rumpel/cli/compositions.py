@@ -61,7 +61,7 @@ def list_(as_json: bool) -> int:
     for each in listed:
         if each.problem and not as_json:
             say(each.problem)
-    wrong = [part for kind in ("component", "driver", "machine", "kernel") for part in project.unreadable(kind)]
+    wrong = project.unreadable()
     for part in wrong:
         say(str(part.error))
     return 0 if len(right) == len(listed) and not wrong else ModelError.exit_status

@@ -118,17 +118,18 @@ class Project:
         """All kernels whose files are right."""
         return self._readable("kernel", self.kernel)
 
-    def unreadable(self, kind: str) -> tuple[Unreadable, ...]:
-        """All parts of `kind` (but "composition") whose files are wrong."""
+    def unreadable(self, *kinds: str) -> tuple[Unreadable, ...]:
+        """All parts of these kinds whose files are wrong; of all kinds but compositions, where none is named."""
         readers: dict[str, Callable[[str], object]] = {
             "component": self.component, "driver": self.driver, "machine": self.machine, "kernel": self.kernel
         }  # fmt: skip
         found = []
-        for name in self.names(kind):
-            try:
-                readers[kind](name)
-            except ModelError as error:
-                found.append(Unreadable(kind, name, error, self._said_to_provide(kind, name)))
+        for kind in kinds or readers:
+            for name in self.names(kind):
+                try:
+                    readers[kind](name)
+                except ModelError as error:
+                    found.append(Unreadable(kind, name, error, self._said_to_provide(kind, name)))
         return tuple(found)
 
     def composition(self, name: str, variables: Mapping[str, str] | None = None) -> Composition:

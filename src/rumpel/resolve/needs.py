@@ -261,12 +261,7 @@ class Needs:
 
     def _with_unreadable(self, need: Need, error: ResolveError) -> ResolveError:
         """The error, and which files could not be read: what is missing may be in them."""
-        suspects = [
-            each
-            for kind in ("component", "driver", "machine", "kernel")
-            for each in self._project.unreadable(kind)
-            if each.may_provide(need.capability)
-        ]
+        suspects = [each for each in self._project.unreadable() if each.may_provide(need.capability)]
         if not suspects:
             return error
         problems = "\n".join(str(each.error) for each in suspects)
