@@ -12,6 +12,7 @@ from rumpel.harness.api import boot, launch_image
 from rumpel.harness.images import Bootable, Wanted
 from rumpel.harness.start import Start
 from rumpel.harness.vm import Vm
+from rumpel.machine.emulator import find_qemu
 from rumpel.machine.instance import Image
 
 __all__ = ["floor", "plan_of"]
@@ -19,6 +20,15 @@ __all__ = ["floor", "plan_of"]
 ROOT = Path(__file__).resolve().parents[2]
 
 Guest = Callable[..., Vm]
+
+
+@pytest.fixture
+def first_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The system's QEMU by another path, which RUMPEL_QEMU names."""
+    first = tmp_path / "first"
+    first.symlink_to(find_qemu("system"))
+    monkeypatch.setenv("RUMPEL_QEMU", str(first))
+    return first
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from rumpel.errors import MachineError, UsageError
 from rumpel.harness.scratch import scratch
 from rumpel.harness.vm import Vm
 from rumpel.harness.warm import WarmPool
-from rumpel.machine.emulator import find_qemu
 
 pytestmark = [pytest.mark.boot, pytest.mark.slow]
 
@@ -126,19 +125,16 @@ def test_a_copy_has_snapshots_a_reset_and_a_power_switch(dice: WarmPool) -> None
 
 
 def test_copies_run_in_the_qemu_of_their_original(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, tmp_path: Path, first_qemu: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = tmp_path / "first"
-    first.symlink_to(find_qemu("system"))
-    monkeypatch.setenv("RUMPEL_QEMU", str(first))
     with rumpel.pool("dice", size=1, kernel="nano", accel="tcg", project=project) as pool:
         monkeypatch.setenv("RUMPEL_QEMU", str(tmp_path / "another"))
         for _ in range(3):
             with pool.take() as vm:
-                assert vm.instance.qemu == str(first)
+                assert vm.instance.qemu == str(first_qemu)
                 vm.kill()
                 vm.power_on()
-                assert vm.instance.qemu == str(first)
+                assert vm.instance.qemu == str(first_qemu)
 
 
 def test_the_volumes_of_copies_begin_alike_and_are_their_own(databases: WarmPool) -> None:

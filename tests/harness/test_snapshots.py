@@ -13,7 +13,6 @@ from tests.harness.sql import count, insert, prepare, sql
 
 from rumpel.errors import MachineError, UsageError
 from rumpel.harness.vm import Vm
-from rumpel.machine.emulator import find_qemu
 from rumpel.machine.snapshots import empty_qcow2
 
 
@@ -53,11 +52,8 @@ def test_a_machine_that_has_ended_is_restored_too(guest: Guest) -> None:
 
 @pytest.mark.boot
 def test_a_machine_goes_on_in_the_qemu_that_was_chosen_first(
-    guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    guest: Guest, tmp_path: Path, first_qemu: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = tmp_path / "first"
-    first.symlink_to(find_qemu("system"))
-    monkeypatch.setenv("RUMPEL_QEMU", str(first))
     vm = guest("echo")
     vm.console.wait_for("READY")
     vm.snapshot("begin")
@@ -66,10 +62,10 @@ def test_a_machine_goes_on_in_the_qemu_that_was_chosen_first(
     vm.restore("begin")
     vm.console.type("one\n")
     vm.console.wait_for("1: one\n")
-    assert Path(f"/proc/{vm.instance.pid}/cmdline").read_bytes().startswith(bytes(first) + b"\0")
+    assert Path(f"/proc/{vm.instance.pid}/cmdline").read_bytes().startswith(bytes(first_qemu) + b"\0")
     vm.kill()
     vm.power_on()
-    assert Path(f"/proc/{vm.instance.pid}/cmdline").read_bytes().startswith(bytes(first) + b"\0")
+    assert Path(f"/proc/{vm.instance.pid}/cmdline").read_bytes().startswith(bytes(first_qemu) + b"\0")
 
 
 @pytest.mark.boot

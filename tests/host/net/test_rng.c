@@ -6,15 +6,7 @@
 #include "hal/memory.h"
 #include "hal/virtio.h"
 #include "host.h"
-
-struct descriptor {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags, next;
-};
-struct used_element {
-    uint32_t id, length;
-};
+#include "ring.h"
 
 static struct hal_virtqueue_layout *layout;
 static uint16_t seen;

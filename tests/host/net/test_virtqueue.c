@@ -7,18 +7,10 @@
 #include "hal/net.h"
 #include "hal/virtio.h"
 #include "host.h"
+#include "ring.h"
 
 #define SIZE 64
 #define F_MRG_RXBUF (1ull << 15)
-
-struct descriptor {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags, next;
-};
-struct used_element {
-    uint32_t id, length;
-};
 
 /* The device's side of one queue. */
 struct side {
